@@ -1,0 +1,1 @@
+"""The AI runtime: YAML pipelines compiled to Dagster, run, recorded and recovered."""

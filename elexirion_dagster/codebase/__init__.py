@@ -1,0 +1,1 @@
+"""The code we work on: files and analyzers."""

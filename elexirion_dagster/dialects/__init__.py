@@ -1,0 +1,1 @@
+"""Other people's documents turned into ours."""

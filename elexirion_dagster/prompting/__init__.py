@@ -1,0 +1,1 @@
+"""Templates, examples and inputs to messages; replies to typed data."""

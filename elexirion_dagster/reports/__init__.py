@@ -1,0 +1,1 @@
+"""Findings and runs for people and tools to read."""

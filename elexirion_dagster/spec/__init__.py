@@ -1,0 +1,1 @@
+"""The language: pure pydantic models, checks and edges, no input or output."""

@@ -1,0 +1,1 @@
+"""The shared memory: journal, ledger, tables, prompts."""

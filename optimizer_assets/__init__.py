@@ -1,0 +1,1 @@
+"""The AI compiler: reads outcomes, finds better prompts, proves them, promotes them."""
