@@ -4,6 +4,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from elexirion_dagster.errors import Cause, ElexirionError
 from elexirion_dagster.records import Reply, Request, Usage
@@ -41,6 +42,10 @@ class ProviderError(ElexirionError):
         self.category = category
         self.request_id = request_id
 
+    def __reduce__(self) -> tuple[Callable[[], "ProviderError"], tuple[()]]:
+        fields = {name: value for name, value in vars(self).items() if name != "message"}
+        return partial(ProviderError, self.message, **fields), ()
+
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
@@ -74,7 +79,7 @@ class Provider(ABC):
 
     @abstractmethod
     def capabilities(self, model: str) -> Capabilities:
-        """What this model takes natively."""
+        """Say what this model takes natively."""
 
     def close(self) -> None:
         """Let go of connections; a provider that holds none has nothing to do."""
