@@ -1,0 +1,207 @@
+"""The home folder: where everything lies, who may read it, which format it has, what may be pruned."""
+
+import errno
+import json
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from elexirion_dagster.errors import InputError, StorageError
+
+FORMAT = 1
+"""Format of the home as a whole; a program refuses a home with a higher one."""
+
+_NAME = re.compile(r"[A-Za-z0-9_.-]{1,200}")
+_NO_SPACE = "Free some disk space, for instance with `elexirion prune`, and try again."
+_NO_ACCESS = "Make it writable for you, or set ELEXIRION_HOME to a folder of your own."
+_IN_THE_WAY = "Set ELEXIRION_HOME to a folder, or move the file that is in the way."
+_MENDS = {
+    errno.ENOSPC: _NO_SPACE,
+    errno.EDQUOT: _NO_SPACE,
+    errno.EFBIG: _NO_SPACE,
+    errno.EROFS: _NO_ACCESS,
+    errno.EACCES: _NO_ACCESS,
+    errno.EPERM: _NO_ACCESS,
+    errno.EEXIST: _IN_THE_WAY,
+    errno.ENOTDIR: _IN_THE_WAY,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """`$ELEXIRION_HOME` and the places in it."""
+
+    path: Path
+
+    @property
+    def journal(self) -> Path:
+        """Folder of `<root_run>/<run>.<pid>.jsonl`, the truth."""
+        return self.path / "journal"
+
+    @property
+    def dagster(self) -> Path:
+        """The Dagster instance that CLI runs and the UI share."""
+        return self.path / "dagster"
+
+    @property
+    def outcomes_db(self) -> Path:
+        """The DuckDB file, a projection of the journal."""
+        return self.path / "outcomes.duckdb"
+
+    @property
+    def outcomes_lock(self) -> Path:
+        """The side lock that everyone takes who opens the DuckDB file."""
+        return self.path / "outcomes.lock"
+
+    @property
+    def ledger_db(self) -> Path:
+        """The SQLite file of budgets."""
+        return self.path / "ledger.sqlite"
+
+    @property
+    def prompts(self) -> Path:
+        """The prompt registry."""
+        return self.path / "prompts"
+
+    @property
+    def runs(self) -> Path:
+        """Folder of the runs' workspaces."""
+        return self.path / "runs"
+
+    @property
+    def reports(self) -> Path:
+        """Folder of the runs' reports."""
+        return self.path / "reports"
+
+    @property
+    def cache(self) -> Path:
+        """What may be deleted at any time."""
+        return self.path / "cache"
+
+    @property
+    def version_file(self) -> Path:
+        """`{"format": 1}`."""
+        return self.path / "version.json"
+
+    def workspace(self, run: str) -> Path:
+        """Name the folder a run works in; the run creates it."""
+        return self.runs / check_name(run)
+
+    def report(self, run: str) -> Path:
+        """Name the folder of a run's reports; whoever writes one creates it."""
+        return self.reports / check_name(run)
+
+
+@dataclass(frozen=True, slots=True)
+class PruneReport:
+    """How many workspaces and reports were removed, and the bytes of their files."""
+
+    workspaces: int
+    reports: int
+    freed_bytes: int
+
+
+def check_name(name: str) -> str:
+    """Return the name if it can safely be one part of a path, else InputError."""
+    if _NAME.fullmatch(name) and name.strip("."):
+        return name
+    message = f"a name made of letters, digits, `_`, `.` and `-` (at most 200) was expected, {name!r} came"
+    raise InputError(message, mend="Choose another name.")
+
+
+def storage_error(error: OSError, path: Path) -> StorageError:
+    """Put in words what the system said about `path`, with the mend that fits."""
+    mend = _MENDS.get(error.errno or 0, "Look at the state of that disk and at the system log, then try again.")
+    return StorageError(f"{path} cannot be used: {error.strerror or error}", mend=mend)
+
+
+def open_home(path: Path) -> Home:
+    """Create what is missing (folders 0700, files 0600) and check that it can be written and is of our format."""
+    home = Home(path.absolute())
+    try:
+        home.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        known = home.version_file.exists()
+        if known:
+            _check_format(home)
+        with tempfile.TemporaryFile(dir=home.path):
+            pass
+        for folder in (home.journal, home.dagster, home.prompts, home.runs, home.reports, home.cache):
+            folder.mkdir(mode=0o700, exist_ok=True)
+        if not known:
+            write_atomically(home.version_file, json.dumps({"format": FORMAT}).encode())
+    except OSError as error:
+        raise storage_error(error, home.path) from error
+    return home
+
+
+def _check_format(home: Home) -> None:
+    try:
+        found = json.loads(home.version_file.read_bytes())["format"]
+    except (ValueError, KeyError, TypeError) as error:
+        message = f'{home.version_file} should read {{"format": {FORMAT}}} and does not'
+        raise StorageError(message, mend="Put that text back, or set ELEXIRION_HOME to another folder.") from error
+    if not isinstance(found, int) or found > FORMAT:
+        message = f"{home.path} has format {found}; this program knows formats up to {FORMAT}"
+        raise StorageError(message, mend="Upgrade elexirion, or set ELEXIRION_HOME to another folder.")
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Replace `path` by a file (0600) with this content: readers see the old or the new one, also after a crash."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder survive a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def prune(home: Home, *, older_than_days: int, now: datetime) -> PruneReport:
+    """Remove workspaces and reports in which nothing changed for so many days; nothing else is ever removed."""
+    before = (now - timedelta(days=older_than_days)).timestamp()
+    try:
+        workspaces = [_remove(path) for path in _untouched_since(home.runs, before)]
+        reports = [_remove(path) for path in _untouched_since(home.reports, before)]
+    except OSError as error:
+        raise storage_error(error, Path(error.filename or home.path)) from error
+    return PruneReport(len(workspaces), len(reports), sum(workspaces) + sum(reports))
+
+
+def _untouched_since(folder: Path, before: float) -> Iterator[Path]:
+    for path in sorted(folder.iterdir()):
+        if max(stat.st_mtime for stat in _stats(path)) < before:
+            yield path
+
+
+def _remove(path: Path) -> int:
+    size = sum(stat.st_size for stat in _stats(path))
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+    return size
+
+
+def _stats(path: Path) -> Iterator[os.stat_result]:
+    yield path.lstat()
+    for folder, names, files in os.walk(path):
+        for name in (*names, *files):
+            yield Path(folder, name).lstat()

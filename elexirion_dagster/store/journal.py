@@ -1,0 +1,219 @@
+"""The journal: every run appends what happened to a file of its own; nothing is ever rewritten.
+
+A line is `{"v": 1, "kind": …, "ts": "…Z", "root_run": …, "run": …, …fields}`. The kinds of format 1 and their fields:
+
+| kind | fields |
+|---|---|
+| `run_started` | pipeline, pipeline_hash, description, inputs, trigger, recovery_of, tenant, tags |
+| `pin` | name, value |
+| `intent` | call_id, path, request_hash, occurrence, attempt, provider, model, max_usd, max_tokens |
+| `reply` | call_id, path, request_hash, occurrence, provider, model, reply, prompt, inputs, prompt_version, cost_usd |
+| `call_failed` | call_id, path, request_hash, occurrence, attempt, provider, model, cause, message, status, usage, cost_usd, billed |
+| `step` | path, step, step_type, status, input_hash, result, started_at, duration_s |
+| `progress` | path, done, failed, total, note |
+| `findings` | path, findings, unparsed |
+| `outputs` | outputs |
+| `run_finished` | status, cause, message, duration_s, cost_usd |
+
+`reply` is `reply_to_json`, `result` is `StepResult.to_json`, findings are `Finding.to_json`. Absent fields are unknown.
+"""  # noqa: E501  a table row is one line
+
+import fcntl
+import json
+import os
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal, NamedTuple, Self
+
+from elexirion_dagster.errors import StorageError
+from elexirion_dagster.records import Json
+from elexirion_dagster.store.home import Home, check_name, storage_error, sync_folder
+
+FORMAT = 1
+"""Format of the lines; a reader refuses a higher one."""
+
+Kind = Literal[
+    "run_started",
+    "pin",
+    "intent",
+    "reply",
+    "call_failed",
+    "step",
+    "progress",
+    "findings",
+    "outputs",
+    "run_finished",
+]
+
+_compact = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+_ascii = json.JSONEncoder(separators=(",", ":")).encode
+
+
+class JournalWriter:
+    """One run's file of lines in this process. Threads may share it; create it after a fork, not before."""
+
+    def __init__(self, home: Home, *, root_run: str, run: str) -> None:
+        folder = home.journal / check_name(root_run)
+        self.path = folder / f"{check_name(run)}.{os.getpid()}.jsonl"
+        self._head = {"root_run": root_run, "run": run}
+        self._write_lock, self._sync_lock = threading.Lock(), threading.Lock()
+        self._appended = self._synced = 0
+        self._broken = False
+        try:
+            folder.mkdir(mode=0o700, exist_ok=True)
+            self._fd: int | None = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise storage_error(error, self.path) from error
+        self._write(self._end_of_torn_line)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def append(self, kind: Kind, *, durable: bool = False, **fields: Json) -> None:
+        """Add one line. `durable`: it is on the disk when this returns; threads that wait share one fsync.
+
+        StorageError when the disk is full, broken or read-only; the file then still consists of whole lines.
+        """
+        ts = datetime.now(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
+        data = _encode({"v": FORMAT, "kind": kind, "ts": ts, **self._head, **fields})
+        number = self._write(lambda _: data)
+        if durable:
+            self._sync(number)
+
+    def close(self) -> None:
+        """Close the file; a second time does nothing."""
+        with self._sync_lock, self._write_lock:
+            if self._fd is not None:
+                os.close(self._fd)
+            self._fd = None
+
+    def _usable(self) -> int:
+        if self._fd is None:
+            raise StorageError(f"{self.path} is closed", mend="Append before the run's journal is closed.")
+        if self._broken:
+            raise StorageError(f"{self.path} failed before and cannot be trusted", mend="Start the run again.")
+        return self._fd
+
+    def _write(self, content: Callable[[int], bytes]) -> int:
+        """Write what `content` gives for the open file; the number of lines appended so far."""
+        with self._write_lock:
+            fd = self._usable()
+            try:
+                # Two writers of one run in one process, or of equal pids in two containers, have the same file.
+                fcntl.flock(fd, fcntl.LOCK_EX)
+                try:
+                    self._write_whole(fd, content(fd))
+                finally:
+                    fcntl.flock(fd, fcntl.LOCK_UN)
+            except OSError as error:
+                raise storage_error(error, self.path) from error
+            self._appended += 1
+            return self._appended
+
+    def _write_whole(self, fd: int, data: bytes) -> None:
+        end, rest = os.fstat(fd).st_size, memoryview(data)
+        try:
+            while rest:
+                rest = rest[os.write(fd, rest) :]
+        except BaseException:
+            self._broken = True  # until the torn part is gone
+            os.ftruncate(fd, end)
+            self._broken = False
+            raise
+
+    @staticmethod
+    def _end_of_torn_line(fd: int) -> bytes:
+        """End the line within which a process of the same pid died, so that ours begins a new one."""
+        size = os.fstat(fd).st_size
+        return b"\n" if size and os.pread(fd, 1, size - 1) != b"\n" else b""
+
+    def _sync(self, number: int) -> None:
+        """Fsync unless another thread did so since line `number` was appended."""
+        with self._sync_lock:
+            if self._synced >= number:
+                return
+            fd, appended = self._usable(), self._appended
+            try:
+                os.fsync(fd)
+                if not self._synced:
+                    sync_folder(self.path.parent)
+                    sync_folder(self.path.parent.parent)
+            except OSError as error:
+                self._broken = True  # the kernel may have dropped the pages: a later fsync would lie
+                raise storage_error(error, self.path) from error
+            self._synced = appended
+
+
+class Line(NamedTuple):
+    """One whole line of a file: where it starts, its bytes, and what it says (None: not a journal line)."""
+
+    start: int
+    raw: bytes
+    fields: dict[str, Json] | None
+
+
+@dataclass
+class Lines:
+    """The lines of one root run, file by file; `skipped` counts the corrupt ones met so far."""
+
+    files: tuple[Path, ...]
+    skipped: int = 0
+
+    def __iter__(self) -> Iterator[dict[str, Json]]:
+        self.skipped = 0
+        for file in self.files:
+            for line in read_lines(file):
+                if line.fields is None:
+                    self.skipped += 1
+                else:
+                    yield line.fields
+
+
+def lines(home: Home, root_run: str) -> Lines:
+    """Read what was written about a root run and its recoveries; nothing if it is not known."""
+    return Lines(files_of(home, root_run))
+
+
+def files_of(home: Home, root_run: str) -> tuple[Path, ...]:
+    """Name the journal files of a root run."""
+    return tuple(sorted((home.journal / check_name(root_run)).glob("*.jsonl")))
+
+
+def read_lines(file: Path, start: int = 0) -> Iterator[Line]:
+    """Each whole line from byte `start` on; a torn last line is not there yet. StorageError on a newer format."""
+    try:
+        with file.open("rb") as stream:
+            stream.seek(start)
+            for raw in stream:
+                if not raw.endswith(b"\n"):
+                    return
+                yield Line(start, raw, _parse(raw, file))
+                start += len(raw)
+    except OSError as error:
+        raise storage_error(error, file) from error
+
+
+def _parse(raw: bytes, file: Path) -> dict[str, Json] | None:
+    try:
+        fields = json.loads(raw.decode())
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(fields, dict) or type(fields.get("v")) is not int:
+        return None
+    if fields["v"] > FORMAT:
+        message = f"{file} holds lines of format {fields['v']}; this program knows formats up to {FORMAT}"
+        raise StorageError(message, mend="Upgrade elexirion, or set ELEXIRION_HOME to another folder.")
+    return fields
+
+
+def _encode(fields: dict[str, Json]) -> bytes:
+    try:
+        return _compact(fields).encode() + b"\n"
+    except UnicodeEncodeError:  # a lone surrogate, which only an escape can carry
+        return _ascii(fields).encode() + b"\n"
