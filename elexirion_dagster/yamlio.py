@@ -333,13 +333,12 @@ class _Dumper(yaml.SafeDumper):
 
 
 def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    block = "\n" in text.rstrip("\n") or (text.endswith("\n") and text.strip())
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if block and _plain_lines(text) else None)
-
-
-def _plain_lines(text: str) -> bool:
-    """Whether `|` keeps this text exactly."""
-    return not re.search("[\r\x85\u2028\u2029\ufeff\t\x00-\x08\x0b-\x1f]|^[ \n]", text)
+    style = None
+    if re.search("[\x85\u2028\u2029]", text):
+        style = '"'
+    elif "\n" in text and text.strip() and not re.search("[\ufeff\t\x00-\x08\x0b-\x1f]|^[ \n]", text):
+        style = "|"
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
 
 _Dumper.add_representer(str, _represent_text)
