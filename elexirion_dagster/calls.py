@@ -1,0 +1,304 @@
+"""ONE model call: pin, look up, reserve, send, redact, journal, settle; tried again by cause."""
+
+import threading
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+
+from elexirion_dagster.errors import Cancelled, ElexirionError
+from elexirion_dagster.prompting.render import request_hash
+from elexirion_dagster.providers.base import Capabilities, Provider, ProviderError
+from elexirion_dagster.providers.catalog import ModelRef, Providers
+from elexirion_dagster.providers.failover import moves_on
+from elexirion_dagster.providers.pricing import cost_usd, upper_bound_tokens, upper_bound_usd
+from elexirion_dagster.records import (
+    Block,
+    Json,
+    Message,
+    Reply,
+    Request,
+    TextBlock,
+    ThinkingBlock,
+    ToolResultBlock,
+    ToolUseBlock,
+    Usage,
+)
+from elexirion_dagster.redact import Redactor
+from elexirion_dagster.spec.base import Retry
+from elexirion_dagster.store.journal import JournalWriter
+from elexirion_dagster.store.ledger import Ledger, Limit
+from elexirion_dagster.store.replay import Replay, reply_to_json
+
+SHOWN_CHARS = 4_000
+"""How much of a prompt or reply is kept for people to look at; the reply itself is kept whole."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What to ask, on behalf of which step path.
+
+    `build` makes the request for one model; `inputs` are the structured values the template referred to and
+    `prompt_version` the version of the slot, both recorded for learning.
+    """
+
+    path: str
+    models: tuple[ModelRef, ...]
+    build: Callable[[ModelRef, Capabilities], Request]
+    retry: Retry
+    inputs: Mapping[str, Json] = field(default_factory=dict)
+    prompt_version: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A reply and what it took: `cost_usd` and `usage` include failed attempts that were billed.
+
+    `replayed` says that the journal had it and nothing was sent.
+    """
+
+    reply: Reply
+    request: Request
+    model: ModelRef
+    replayed: bool
+    attempts: int
+    cost_usd: float | None
+    usage: Usage
+
+
+@dataclass(slots=True)
+class _Tally:
+    """What the attempts of one call have cost so far; `cost_usd` turns None once a price is not known."""
+
+    attempts: int = 0
+    cost_usd: float | None = 0.0
+    usage: Usage = field(default_factory=Usage)
+
+    def add(self, cost: float | None, usage: Usage) -> None:
+        self.cost_usd = None if cost is None or self.cost_usd is None else self.cost_usd + cost
+        self.usage = self.usage + usage
+
+
+class Calls:
+    """The gate through which every model call of one run goes. Thread-safe."""
+
+    def __init__(
+        self,
+        *,
+        journal: JournalWriter,
+        replay: Replay,
+        ledger: Ledger,
+        limits: tuple[Limit, ...],
+        providers: Providers,
+        redactor: Redactor,
+        cancelled: threading.Event,
+    ) -> None:
+        self._journal = journal
+        self._replay = replay
+        self._ledger = ledger
+        self._limits = limits
+        self._providers = providers
+        self._redactor = redactor
+        self._cancelled = cancelled
+        self._occurrences: Counter[tuple[str, str]] = Counter()
+        self._lock = threading.Lock()
+
+    def send(self, call: Call, *, deadline: float | None) -> Answer:
+        """The answer to a call, from the journal if it is there, else from the first model that gives one.
+
+        `deadline` is a time.monotonic() value. Raises ProviderError, PolicyError (budget), Cancelled or StorageError.
+        """
+        tally = _Tally()
+        for index, model in enumerate(call.models):
+            try:
+                return self._ask(call, model, tally, deadline)
+            except ProviderError as error:
+                if index == len(call.models) - 1 or not moves_on(error.cause):
+                    raise
+        raise ElexirionError("a model call needs at least one model", cause="model_not_found")
+
+    def _ask(self, call: Call, model: ModelRef, tally: _Tally, deadline: float | None) -> Answer:
+        provider = self._providers.open(model.provider)
+        request = redacted_request(call.build(model, provider.capabilities(model.model)), self._redactor)
+        key = request_hash(request)
+        occurrence = self._occurrence(call.path, key)
+        known = self._replay.reply(call.path, key, occurrence)
+        if known is not None:
+            return Answer(known, request, model, True, 0, 0.0, Usage())
+        where = {
+            "path": call.path,
+            "request_hash": key,
+            "occurrence": occurrence,
+            "provider": model.provider,
+            "model": model.model,
+        }
+        return self._attempts(call, provider, model, request, where, tally, deadline)
+
+    def _occurrence(self, path: str, key: str) -> int:
+        with self._lock:
+            self._occurrences[path, key] += 1
+            return self._occurrences[path, key]
+
+    def _attempts(
+        self,
+        call: Call,
+        provider: Provider,
+        model: ModelRef,
+        request: Request,
+        where: dict[str, Json],
+        tally: _Tally,
+        deadline: float | None,
+    ) -> Answer:
+        """Send until there is a reply or no further attempt is worth it."""
+        for attempt in range(1, call.retry.max_attempts + 1):
+            tally.attempts += 1
+            try:
+                reply = self._once(call, provider, request, {**where, "attempt": attempt}, tally, deadline)
+            except ProviderError as error:
+                wait_s = _wait_s(call.retry, error, attempt, deadline)
+                if wait_s is None:
+                    raise
+                if self._cancelled.wait(wait_s):
+                    raise Cancelled from error
+            else:
+                return Answer(reply, request, model, False, tally.attempts, tally.cost_usd, tally.usage)
+        raise AssertionError("the last attempt returns or raises")
+
+    def _once(
+        self,
+        call: Call,
+        provider: Provider,
+        request: Request,
+        where: dict[str, Json],
+        tally: _Tally,
+        deadline: float | None,
+    ) -> Reply:
+        """One attempt: reserved and journaled before it is sent, journaled before it is used, then settled."""
+        if self._cancelled.is_set():
+            raise Cancelled
+        timeout_s = _time_left(deadline)
+        max_tokens = upper_bound_tokens(request)
+        max_usd = upper_bound_usd(provider.name, request)
+        call_id = uuid.uuid4().hex
+        reservation = self._ledger.reserve(self._limits, usd=max_usd, tokens=max_tokens) if self._limits else None
+        self._journal.append("intent", durable=True, call_id=call_id, max_usd=max_usd, max_tokens=max_tokens, **where)
+        try:
+            raw = provider.send(request, timeout_s=timeout_s, cancelled=self._cancelled)
+        except ElexirionError as error:
+            self._failed(error, provider.name, request.model, call_id, where, reservation, tally)
+            raise
+        reply = redacted_reply(replace(raw, cost_usd=cost_usd(provider.name, request.model, raw.usage)), self._redactor)
+        self._journal.append(
+            "reply",
+            durable=True,
+            call_id=call_id,
+            reply=reply_to_json(reply),
+            prompt=shown_prompt(request),
+            inputs=self._redactor.tree(dict(call.inputs)),
+            prompt_version=call.prompt_version,
+            cost_usd=reply.cost_usd,
+            **where,
+        )
+        if reservation is not None:
+            self._ledger.settle(reservation, usd=reply.cost_usd, tokens=reply.usage.total_tokens)
+        tally.add(reply.cost_usd, reply.usage)
+        return reply
+
+    def _failed(
+        self,
+        error: ElexirionError,
+        provider: str,
+        model: str,
+        call_id: str,
+        where: dict[str, Json],
+        reservation: str | None,
+        tally: _Tally,
+    ) -> None:
+        """Record a failed attempt; one that may have been billed stays reserved at its upper bound."""
+        usage = error.usage if isinstance(error, ProviderError) else None
+        billed = not isinstance(error, ProviderError) or error.billed
+        cost = cost_usd(provider, model, usage) if usage else (None if billed else 0.0)
+        self._journal.append(
+            "call_failed",
+            durable=True,
+            call_id=call_id,
+            cause=error.cause,
+            message=self._redactor.text(error.message),
+            status=getattr(error, "status", None),
+            usage=asdict(usage) if usage else None,
+            cost_usd=cost,
+            billed=billed,
+            **where,
+        )
+        tally.add(cost, usage or Usage())
+        if reservation is None:
+            return
+        if usage is not None:
+            self._ledger.settle(reservation, usd=cost, tokens=usage.total_tokens)
+        elif not billed:
+            self._ledger.release(reservation)
+
+
+def _time_left(deadline: float | None) -> float:
+    """Seconds until the deadline, at most ten minutes for one attempt."""
+    left = 600.0 if deadline is None else min(600.0, deadline - time.monotonic())
+    if left <= 0:
+        raise ProviderError("no time was left for a model call", cause="timeout")
+    return left
+
+
+def _wait_s(retry: Retry, error: ProviderError, attempt: int, deadline: float | None) -> float | None:
+    """Seconds to wait before the next attempt, or None when there is to be none.
+
+    A server that asks for a longer wait than `retry.max_s`, or than there is time, is not waited for.
+    """
+    if error.cause not in retry.on or attempt >= retry.max_attempts:
+        return None
+    wait_s = max(retry.wait_s(attempt), error.retry_after_s or 0.0)
+    if wait_s > max(retry.max_s, retry.wait_s(attempt)) or (deadline is not None and time.monotonic() + wait_s >= deadline):
+        return None
+    return wait_s
+
+
+def redacted_request(request: Request, redactor: Redactor) -> Request:
+    """The request with key-shaped strings taken out of everything that will be sent."""
+    return replace(
+        request,
+        system=None if request.system is None else redactor.text(request.system),
+        messages=tuple(
+            Message(message.role, tuple(_redacted(block, redactor) for block in message.content))
+            for message in request.messages
+        ),
+    )
+
+
+def redacted_reply(reply: Reply, redactor: Redactor) -> Reply:
+    """The reply with key-shaped strings taken out before its first use, so that a replay is identical."""
+    return replace(reply, blocks=tuple(_redacted(block, redactor) for block in reply.blocks))
+
+
+def _redacted(block: Block, redactor: Redactor) -> Block:
+    match block:
+        case TextBlock(text=text):
+            return TextBlock(redactor.text(text))
+        case ToolUseBlock(id=id_, name=name, input=arguments):
+            return ToolUseBlock(id_, name, redactor.tree(dict(arguments)))
+        case ToolResultBlock(tool_use_id=id_, text=text, is_error=is_error):
+            return ToolResultBlock(id_, redactor.text(text), is_error)
+        case ThinkingBlock():
+            return block
+
+
+def shown_prompt(request: Request) -> str:
+    """System text and messages as a person would read them, cut at SHOWN_CHARS."""
+    parts = [f"[system]\n{request.system}"] if request.system else []
+    for message in request.messages:
+        text = "".join(block.text for block in message.content if isinstance(block, TextBlock | ToolResultBlock))
+        parts.append(f"[{message.role}]\n{text}")
+    return cut("\n\n".join(parts))
+
+
+def cut(text: str) -> str:
+    """The first SHOWN_CHARS characters, with a note of how many are left out."""
+    return text if len(text) <= SHOWN_CHARS else f"{text[:SHOWN_CHARS]}\n… {len(text) - SHOWN_CHARS} more characters"

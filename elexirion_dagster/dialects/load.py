@@ -1,0 +1,160 @@
+"""Documents to pipelines: read, recognise the dialect, validate, check; every fault with its position."""
+
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from elexirion_dagster.errors import PipelineError, Problem
+from elexirion_dagster.expressions import Engine
+from elexirion_dagster.spec.check import check
+from elexirion_dagster.spec.pipeline import Pipeline
+from elexirion_dagster.spec.steps import (
+    AnalyzeStep,
+    CommandStep,
+    FilesStep,
+    ForEachStep,
+    LlmStep,
+    SetStep,
+    SwitchStep,
+    TransformStep,
+)
+from elexirion_dagster.yamlio import Document, load_file, load_text
+
+STEP_MODELS: dict[str, type[BaseModel]] = {
+    "llm": LlmStep,
+    "for_each": ForEachStep,
+    "switch": SwitchStep,
+    "transform": TransformStep,
+    "files": FilesStep,
+    "command": CommandStep,
+    "analyze": AnalyzeStep,
+    "set": SetStep,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A pipeline, the document it came from, and what is doubtful about it."""
+
+    pipeline: Pipeline
+    document: Document
+    warnings: list[Problem] = field(default_factory=list)
+
+
+def load_any(path: Path) -> Loaded:
+    """Load the pipeline in a file. Raises PipelineError with every fault's file, line and mend."""
+    loaded = _from_document(load_file(path))
+    if loaded.pipeline.name != path.stem:
+        mend = f"Call the pipeline {path.stem!r} or the file {loaded.pipeline.name}.yaml."
+        message = f"the name {loaded.pipeline.name!r} is not the file's stem {path.stem!r}"
+        raise PipelineError([loaded.document.problem(message, ("name",), mend)])
+    return loaded
+
+
+def load_string(text: str, *, file: str | None = None) -> Loaded:
+    """Load the pipeline in a text. Raises PipelineError like `load_any`."""
+    return _from_document(load_text(text, file=file))
+
+
+def _from_document(document: Document) -> Loaded:
+    if not isinstance(document.data, dict):
+        mend = "A pipeline begins with name: and steps:."
+        raise PipelineError([document.problem("expected a map of pipeline keys", (), mend)])
+    try:
+        pipeline = Pipeline.model_validate(document.data)
+    except ValidationError as error:
+        raise PipelineError([_problem(document, detail) for detail in error.errors()]) from error
+    issues = check(pipeline, Engine())
+    faults = [document.problem(issue.message, issue.path, issue.mend) for issue in issues if not issue.warning]
+    if faults:
+        raise PipelineError(faults)
+    return Loaded(
+        pipeline, document, [document.problem(issue.message, issue.path, issue.mend) for issue in issues if issue.warning]
+    )
+
+
+def _problem(document: Document, detail: ErrorDetails) -> Problem:
+    """One of pydantic's errors in our words, at its place in the document."""
+    path = _document_path(document.data, detail["loc"])
+    kind, context = detail["type"], detail.get("ctx", {})
+    match kind:
+        case "extra_forbidden":
+            key = str(detail["loc"][-1])
+            known = _known_keys(document.data, path[:-1])
+            return document.problem(f"unknown key {key!r}", path, _meant(key, known))
+        case "missing":
+            return document.problem(f"the key {detail['loc'][-1]!r} is missing", path, "Add it.")
+        case "union_tag_invalid":
+            came = context.get("tag")
+            return document.problem(f"unknown step type {came!r}", (*path, "type"), _meant(str(came), list(STEP_MODELS)))
+        case "union_tag_not_found":
+            return document.problem("the step has no type", path, f"Types: {', '.join(STEP_MODELS)}.")
+        case "string_pattern_mismatch":
+            message = f"{detail['input']!r} is no name: small letters, digits and _, a letter first"
+            return document.problem(message, path, None)
+        case "value_error":
+            return document.problem(str(context.get("error", detail["msg"])), path)
+    return document.problem(f"{_where(path)}{detail['msg'].lower()}, got {_short(detail['input'])}", path)
+
+
+def _document_path(data: Any, loc: tuple[str | int, ...]) -> tuple[str | int, ...]:
+    """Pydantic's location without the tags and type names that it adds and the document does not have."""
+    path: list[str | int] = []
+    for index, part in enumerate(loc):
+        if isinstance(data, dict) and (part in data or index == len(loc) - 1) and not _is_tag(data, part):
+            path.append(part)
+            data = data.get(part)
+        elif isinstance(data, list) and isinstance(part, int) and part < len(data):
+            path.append(part)
+            data = data[part]
+    return tuple(path)
+
+
+def _is_tag(data: dict[str, Any], part: str | int) -> bool:
+    return part not in data and data.get("type") == part
+
+
+def _known_keys(data: Any, path: tuple[str | int, ...]) -> list[str]:
+    """The keys that the model at a path of the document knows."""
+    model: type[BaseModel] | None = Pipeline
+    for part in path:
+        data = data[part]
+        if isinstance(part, int) and isinstance(data, dict) and data.get("type") in STEP_MODELS:
+            model = STEP_MODELS[data["type"]]
+        elif isinstance(part, str):
+            model = _model_of_field(model, part)
+    return [info.alias or name for name, info in model.model_fields.items()] if model else []
+
+
+def _model_of_field(model: type[BaseModel] | None, key: str) -> type[BaseModel] | None:
+    """The model behind one key of a model (also as the values of a map or the items of a list), if it has one."""
+    if model is None:
+        return None
+    fields = {info.alias or name: info.annotation for name, info in model.model_fields.items()}
+    return _first_model(fields[key]) if key in fields else model
+
+
+def _first_model(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((found for part in getattr(annotation, "__args__", ()) if (found := _first_model(part))), None)
+
+
+def _meant(word: str, known: list[str]) -> str | None:
+    close = get_close_matches(word, known, n=1, cutoff=0.6)
+    if close:
+        return f"Did you mean {close[0]!r}?"
+    return f"Known here: {', '.join(sorted(known))}." if known else None
+
+
+def _where(path: tuple[str | int, ...]) -> str:
+    return f"{path[-1]}: " if path and isinstance(path[-1], str) else ""
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."  # noqa: PLR2004 - as wide as a terminal's half

@@ -1,0 +1,76 @@
+"""What all parts of the language share: names, templates, retry, and the keys common to every step."""
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from elexirion_dagster.errors import Cause
+from elexirion_dagster.records import Json
+
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$", max_length=80)]
+Effect = Literal["pure", "read", "write"]
+CALL_CAUSES: tuple[Cause, ...] = ("overloaded", "rate_limited", "timeout", "connection")
+"""Causes that a model call retries by itself; every other cause in `retry.on` repeats the whole step."""
+
+
+class Spec(BaseModel):
+    """A part of a pipeline document: frozen, and strict about unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, populate_by_name=True)
+
+
+class Retry(Spec):
+    """When and how often to try again."""
+
+    max_attempts: int = Field(default=3, ge=1, le=20)
+    """Attempts in all, the first included."""
+    on: tuple[Cause, ...] = CALL_CAUSES
+    """Causes worth another attempt."""
+    backoff: Literal["exponential", "fixed"] = "exponential"
+    """How the wait grows from attempt to attempt."""
+    initial_s: float = Field(default=1.0, ge=0, le=3600)
+    """Seconds before the second attempt."""
+    max_s: float = Field(default=30.0, ge=0, le=3600)
+    """Longest wait in seconds; a server that asks for more is not waited for."""
+
+    def wait_s(self, attempt: int) -> float:
+        """Seconds to wait after the failed attempt number `attempt` (1-based)."""
+        factor = 2 ** (attempt - 1) if self.backoff == "exponential" else 1
+        return min(self.initial_s * factor, self.max_s)
+
+
+class StepBase(Spec):
+    """Keys that every step has."""
+
+    templates: ClassVar[tuple[str, ...]] = ()
+    """The fields that hold templates, at any depth."""
+    conditions: ClassVar[tuple[str, ...]] = ("when",)
+    """The fields that hold one condition each."""
+
+    name: Name
+    """Unique name; `steps.<name>` in templates and the op's name in Dagster."""
+    description: str | None = None
+    """Shown in Dagster, Markdown allowed."""
+    when: str | bool = True
+    """Condition; the step is skipped when it is false."""
+    needs: tuple[Name, ...] = ()
+    """Steps that must be done first although nothing of theirs is referenced."""
+    effects: Effect | None = None
+    """What the step does to the world, where the default for its type is wrong."""
+    retry: Retry | None = None
+    """Overrides the pipeline's `retry` for this step."""
+    timeout_s: float | None = Field(default=None, gt=0, le=86_400)
+    """Seconds this step may take in all."""
+    continue_on_error: bool = False
+    """Go on with the other steps when this one fails; its status is then `failed`."""
+    output_to: str | None = None
+    """File in the run's workspace that receives the result: its text, else its data as JSON."""
+
+    def default_effect(self) -> Effect:
+        """What a step of this type does to the world unless `effects` says otherwise."""
+        return "pure"
+
+    def template_values(self) -> list[tuple[str, Json]]:
+        """The (field, value) pairs that hold templates; values may be nested lists and maps of strings."""
+        fields = (*self.templates, "output_to")
+        return [(field, getattr(self, field)) for field in fields if getattr(self, field, None) is not None]

@@ -1,0 +1,220 @@
+"""The semantic check: what a document that has the right shape may still have wrong."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+
+from elexirion_dagster.errors import ExpressionError
+from elexirion_dagster.expressions import Engine
+from elexirion_dagster.spec.base import StepBase
+from elexirion_dagster.spec.edges import assigned, cycle, edges
+from elexirion_dagster.spec.llm import LlmStep
+from elexirion_dagster.spec.pipeline import Pipeline
+from elexirion_dagster.spec.references import Chain, Expression, chains_of, expressions
+from elexirion_dagster.spec.steps import ForEachStep, SwitchStep, branches, inner_names
+
+Path = tuple[str | int, ...]
+RESULT_FIELDS = ("text", "data", "status", "error", "reason", "cost_usd", "duration_s", "usage")
+RUN_FIELDS = ("id", "started_at", "pipeline")
+RESERVED = {"outputs": "the op that evaluates the pipeline's outputs"}
+_INERT = {
+    "partitions": "a job scans every file in one run",
+    "repos": "a schedule runs with the inputs' defaults",
+    "on": "use `schedule`",
+    "fallback": "a failed run stays failed until it is launched again",
+    "score": "outcomes are recorded without scores",
+    "optimize": "prompts stay as written",
+    "examples": "prompts stay as written",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Issue:
+    """One thing wrong (or, as a warning, doubtful) at a path inside the document."""
+
+    path: Path
+    message: str
+    mend: str | None = None
+    warning: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Scope:
+    """Names that an expression may use at some place of the document."""
+
+    inputs: frozenset[str]
+    env: frozenset[str]
+    steps: Mapping[str, StepBase]
+    vars: frozenset[str]
+    local: frozenset[str] = frozenset()
+    item: bool = False
+
+    def roots(self) -> list[str]:
+        names = ["inputs", "steps", "vars", "run", *sorted(self.local)]
+        return [*names, "env"] if self.env else names
+
+
+def check(pipeline: Pipeline, engine: Engine) -> list[Issue]:
+    """Everything wrong with a pipeline that its shape does not show; warnings included, none raised."""
+    return [*_check_steps(pipeline, engine), *_check_graph(pipeline, engine), *_check_outputs(pipeline, engine), *_inert(pipeline)]
+
+
+def _start(pipeline: Pipeline) -> _Scope:
+    return _Scope(frozenset(pipeline.inputs), frozenset(pipeline.env), {}, frozenset())
+
+
+def _all_vars(pipeline: Pipeline) -> frozenset[str]:
+    return frozenset(name for step in pipeline.steps for name in assigned(step))
+
+
+def _check_steps(pipeline: Pipeline, engine: Engine) -> Iterator[Issue]:
+    yield from _walk(pipeline.steps, ("steps",), _start(pipeline), engine, forward=True)
+
+
+def _walk(steps: tuple[StepBase, ...], at: Path, scope: _Scope, engine: Engine, *, forward: bool) -> Iterator[Issue]:
+    """Check a list of steps; `forward` says whether a step may refer to one below it (only at the top level)."""
+    yield from _names(steps, at, scope)
+    everything = {**scope.steps, **{step.name: step for step in steps}}
+    for index, step in enumerate(steps):
+        path = (*at, index)
+        here = replace(scope, steps=everything) if forward else scope
+        known = replace(here, steps={name: other for name, other in here.steps.items() if name != step.name})
+        yield from _check_step(step, path, known, engine, frozenset(other.name for other in steps))
+        yield from _check_inner(step, path, known, engine)
+        scope = replace(scope, steps={**scope.steps, step.name: step}, vars=scope.vars | assigned(step))
+
+
+def _names(steps: tuple[StepBase, ...], at: Path, scope: _Scope) -> Iterator[Issue]:
+    seen: set[str] = set(scope.steps)
+    for index, step in enumerate(steps):
+        if step.name in seen:
+            yield Issue((*at, index, "name"), f"the name {step.name!r} is taken by an earlier step", "Give each step its own name.")
+        if step.name in RESERVED:
+            yield Issue((*at, index, "name"), f"the name {step.name!r} is kept for {RESERVED[step.name]}", "Choose another name.")
+        seen.add(step.name)
+
+
+def _check_step(step: StepBase, path: Path, scope: _Scope, engine: Engine, siblings: frozenset[str]) -> Iterator[Issue]:
+    for index, name in enumerate(step.needs):
+        if name not in siblings or name == step.name:
+            yield Issue((*path, "needs", index), f"needs names {name!r}, which is no other step beside this one", _meant(name, siblings))
+    for expression in expressions(step):
+        yield from _check_expression(expression, path, scope, engine)
+    if isinstance(step, LlmStep) and step.system:
+        yield from _check_system(step.system, (*path, "system"), scope, engine)
+
+
+def _check_expression(expression: Expression, path: Path, scope: _Scope, engine: Engine) -> Iterator[Issue]:
+    at = (*path, *expression.path)
+    try:
+        chains = chains_of(expression, engine)
+        engine.check(expression.text)
+    except ExpressionError as error:
+        yield Issue(at, error.message, error.mend)
+        return
+    for chain in sorted(chains):
+        yield from _check_chain(chain, at, scope)
+
+
+def _check_system(system: str, at: Path, scope: _Scope, engine: Engine) -> Iterator[Issue]:
+    """`system` is fixed text; a variable in it would be sent as it stands."""
+    try:
+        chains = engine.references(system)
+    except ExpressionError:
+        return
+    for chain in chains:
+        if chain[0] in scope.roots():
+            yield Issue(at, f"system is sent as written, so {{{{ {'.'.join(chain)} }}}} would not be filled in", "Move it into prompt.")
+
+
+def _check_chain(chain: Chain, at: Path, scope: _Scope) -> Iterator[Issue]:
+    match chain:
+        case ("inputs", name, *_) if name not in scope.inputs:
+            yield _unknown(at, f"inputs.{name} is not declared", name, scope.inputs, "Declare it under inputs.")
+        case ("env", name, *_) if name not in scope.env:
+            yield _unknown(at, f"env.{name} is not listed", name, scope.env, "List the variable under env.")
+        case ("vars", name, *_) if name not in scope.vars:
+            yield _unknown(at, f"vars.{name} is not set by any step above", name, scope.vars, "Add a set step before this one.")
+        case ("run", name, *_) if name not in RUN_FIELDS:
+            yield _unknown(at, f"run has no field {name!r}", name, RUN_FIELDS)
+        case ("steps", name, *_) if name not in scope.steps:
+            yield _unknown(at, f"steps.{name} is no step that is done before this one", name, scope.steps)
+        case ("steps", name, *rest):
+            yield from _check_result(scope.steps[name], rest, at)
+        case (root, *_) if root not in scope.roots():
+            yield _unknown(at, f"{root!r} is not defined here", root, scope.roots())
+
+
+def _check_result(step: StepBase, rest: list[str], at: Path) -> Iterator[Issue]:
+    fields = (*RESULT_FIELDS, "results") if isinstance(step, ForEachStep) else RESULT_FIELDS
+    if rest and rest[0] not in fields:
+        yield _unknown(at, f"a {step.type} step has no field {rest[0]!r}", rest[0], fields)  # type: ignore[attr-defined]
+    elif isinstance(step, LlmStep) and rest[:1] == ["data"] and len(rest) > 1:
+        known = (step.output_schema() or {}).get("properties")
+        if known is None:
+            yield Issue(at, f"steps.{step.name} has no typed data, only text", "Give the step an output, or use .text.")
+        elif rest[1] not in known:
+            yield _unknown(at, f"the output of {step.name} has no field {rest[1]!r}", rest[1], known)
+
+
+def _check_inner(step: StepBase, path: Path, scope: _Scope, engine: Engine) -> Iterator[Issue]:
+    local = inner_names(step)
+    taken = local & {*scope.local, "inputs", "steps", "vars", "run", "env"} - {"loop"}
+    for name in sorted(taken):
+        yield Issue((*path, "as"), f"the name {name!r} is in use already", "Choose another name for the item.")
+    inside = replace(scope, local=scope.local | local)
+    for label, steps in branches(step).items():
+        where = (*path, *label.split(".", 1))
+        yield from _walk(steps, where, inside, engine, forward=False)
+    if isinstance(step, SwitchStep) and "{" not in step.value:
+        yield Issue((*path, "value"), f"the value {step.value!r} never changes, so one branch is all that can run", "Use a template.", warning=True)
+
+
+def _check_graph(pipeline: Pipeline, engine: Engine) -> Iterator[Issue]:
+    for index, step in enumerate(pipeline.steps):
+        if step.when is False or (isinstance(step.when, str) and step.when.strip("{} ").lower() == "false"):
+            yield Issue(("steps", index, "when"), f"step {step.name!r} can never run", "Remove it, or change when.", warning=True)
+    try:
+        loop = cycle(edges(pipeline.steps, engine))
+    except ExpressionError:
+        return
+    if loop:
+        index = next(i for i, step in enumerate(pipeline.steps) if step.name == loop[0])
+        yield Issue(("steps", index), f"steps wait for one another: {' -> '.join(loop)}", "Break the loop: one of them has to go first.")
+
+
+def _check_outputs(pipeline: Pipeline, engine: Engine) -> Iterator[Issue]:
+    scope = replace(_start(pipeline), steps={step.name: step for step in pipeline.steps}, vars=_all_vars(pipeline))
+    for name, value in pipeline.outputs.items():
+        for path, text in _texts(value, ("outputs", name)):
+            yield from _check_expression(Expression((), text, "template"), path, scope, engine)
+
+
+def _texts(value: object, path: Path) -> Iterator[tuple[Path, str]]:
+    match value:
+        case str():
+            yield path, value
+        case dict():
+            for key, inner in value.items():
+                yield from _texts(inner, (*path, key))
+        case list():
+            for index, inner in enumerate(value):
+                yield from _texts(inner, (*path, index))
+
+
+def _inert(pipeline: Pipeline) -> Iterator[Issue]:
+    for key, instead in _INERT.items():
+        if key in pipeline.model_fields_set:
+            yield Issue((key,), f"`{key}` is understood but nothing acts on it in this version: {instead}", warning=True)
+
+
+def _unknown(at: Path, message: str, word: str, known: object, mend: str | None = None) -> Issue:
+    return Issue(at, message, _meant(word, known) or mend)
+
+
+def _meant(word: str, known: object) -> str | None:
+    names = [str(name) for name in known]  # type: ignore[attr-defined]
+    close = get_close_matches(word, names, n=1, cutoff=0.6)
+    if close:
+        return f"Did you mean {close[0]!r}?"
+    return f"Known here: {', '.join(sorted(names))}." if names else None

@@ -1,0 +1,50 @@
+"""`command`: run a program without a shell."""
+
+import re
+import shlex
+from typing import ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
+
+from elexirion_dagster.spec.base import Effect, StepBase
+
+_TEMPLATE = re.compile(r"\{\{.*?\}\}|\{%.*?%\}", re.DOTALL)
+
+
+class CommandStep(StepBase):
+    """Run one program in the workspace with a deadline, resource limits and a scrubbed environment."""
+
+    templates: ClassVar[tuple[str, ...]] = ("run", "cwd", "env")
+
+    type: Literal["command"]
+    run: str | tuple[str, ...] = Field(min_length=1)
+    """Program and arguments; a string is split like a shell would *before* templates are filled in."""
+    cwd: str | None = None
+    """Folder to run in: the workspace when absent, else inside the workspace or a `path` input."""
+    env: dict[str, str] = {}
+    """Further environment variables; nothing else is inherited but PATH and the locale."""
+    expect_exit: tuple[int, ...] = (0,)
+    """Exit codes that count as success."""
+
+    def default_effect(self) -> Effect:
+        """A program may do anything."""
+        return "write"
+
+    @model_validator(mode="after")
+    def _splits(self) -> Self:
+        try:
+            arguments = self.arguments()
+        except ValueError as error:
+            raise ValueError(f"run cannot be split into arguments: {error}") from error
+        if not arguments:
+            raise ValueError("run names no program")
+        return self
+
+    def arguments(self) -> tuple[str, ...]:
+        """Program and arguments as templates; a template never splits, whatever stands in it."""
+        if not isinstance(self.run, str):
+            return self.run
+        templates = _TEMPLATE.findall(self.run)
+        parts = shlex.split(_TEMPLATE.sub("\x00", self.run))
+        left = iter(templates)
+        return tuple("".join(next(left) if char == "\x00" else char for char in part) for part in parts)

@@ -1,0 +1,129 @@
+"""Which step waits for which: dataflow for steps that only compute, order for steps with effects."""
+
+from dataclasses import dataclass, field
+
+from elexirion_dagster.expressions import Engine
+from elexirion_dagster.spec.base import Effect, StepBase
+from elexirion_dagster.spec.references import reads_files, references
+from elexirion_dagster.spec.set import SetStep
+from elexirion_dagster.spec.steps import ForEachStep, inner_steps
+
+_RANK: dict[Effect, int] = {"pure": 0, "read": 1, "write": 2}
+
+
+def effect(step: StepBase, engine: Engine) -> Effect:
+    """What a step does to the world: its `effects`, else its type's default, else the strongest of its parts."""
+    if step.effects is not None:
+        return step.effects
+    own: Effect = "write" if step.output_to else step.default_effect()
+    if own == "pure" and reads_files(step, engine):
+        own = "read"
+    return max((own, *(effect(part, engine) for part in inner_steps(step))), key=_RANK.__getitem__)
+
+
+def assigned(step: StepBase) -> frozenset[str]:
+    """Variables that a step may assign for later ones; what a for_each assigns stays with its item."""
+    if isinstance(step, SetStep):
+        return frozenset(step.vars)
+    if isinstance(step, ForEachStep):
+        return frozenset()
+    return frozenset(name for part in inner_steps(step) for name in assigned(part))
+
+
+@dataclass(slots=True)
+class _Program:
+    """What has been seen so far, going down the list of steps."""
+
+    engine: Engine
+    names: frozenset[str]
+    order: list[str] = field(default_factory=list)
+    last_writes: list[str] = field(default_factory=list)
+    reads_since: list[str] = field(default_factory=list)
+    writers: dict[str, list[str]] = field(default_factory=dict)
+    readers: dict[str, list[str]] = field(default_factory=dict)
+
+    def dataflow(self, step: StepBase) -> set[str]:
+        """Steps whose values this one needs."""
+        needed: set[str] = set(step.needs)
+        for chain in references(step, self.engine):
+            match chain:
+                case ("steps",):
+                    needed |= set(self.order)
+                case ("steps", name, *_) if name in self.names:
+                    needed.add(name)
+                case ("vars",):
+                    needed |= {writer for writers in self.writers.values() for writer in writers}
+                case ("vars", name, *_):
+                    needed |= set(self.writers.get(name, ()))
+        return needed - {step.name}
+
+    def ordering(self, step: StepBase, kind: Effect) -> set[str]:
+        """Steps that must merely be done before this one begins."""
+        before = {name for var in assigned(step) for name in self.readers.get(var, []) + self.writers.get(var, [])}
+        if kind == "write":
+            before |= {*self.last_writes, *self.reads_since}
+        elif kind == "read":
+            before |= set(self.last_writes)
+        return before - {step.name}
+
+    def passed(self, step: StepBase, kind: Effect) -> None:
+        """Take note of a step for those below it."""
+        self.order.append(step.name)
+        if kind == "write":
+            self.last_writes, self.reads_since = [step.name], []
+        elif kind == "read":
+            self.reads_since.append(step.name)
+        for chain in references(step, self.engine):
+            if chain[0] == "vars" and len(chain) > 1:
+                self.readers.setdefault(chain[1], []).append(step.name)
+        for var in assigned(step):
+            self.writers.setdefault(var, []).append(step.name)
+
+
+def edges(steps: tuple[StepBase, ...], engine: Engine) -> dict[str, tuple[str, ...]]:
+    """The steps each step waits for, by name, in program order.
+
+    Values travel along every edge. An edge that only keeps order is left out where the other edges imply it.
+    """
+    program = _Program(engine, frozenset(step.name for step in steps))
+    found: dict[str, set[str]] = {}
+    for step in steps:
+        kind = effect(step, engine)
+        needed = program.dataflow(step)
+        implied = _reachable(needed, found)
+        order = program.ordering(step, kind) - needed
+        order -= {name for name in order if name in implied or name in _reachable(order - {name}, found)}
+        found[step.name] = needed | order
+        program.passed(step, kind)
+    position = {step.name: index for index, step in enumerate(steps)}
+    return {name: tuple(sorted(deps, key=lambda dep: position.get(dep, -1))) for name, deps in found.items()}
+
+
+def _reachable(start: set[str], graph: dict[str, set[str]]) -> set[str]:
+    """Everything that the steps in `start` wait for, at any distance."""
+    seen: set[str] = set()
+    todo = [dep for name in start for dep in graph.get(name, ())]
+    while todo:
+        name = todo.pop()
+        if name not in seen:
+            seen.add(name)
+            todo.extend(graph.get(name, ()))
+    return seen
+
+
+def cycle(graph: dict[str, tuple[str, ...]]) -> list[str] | None:
+    """A loop in the graph as a list that begins and ends with the same name, or None."""
+    done: set[str] = set()
+
+    def visit(name: str, trail: list[str]) -> list[str] | None:
+        if name in trail:
+            return [*trail[trail.index(name) :], name]
+        if name in done:
+            return None
+        for dep in graph.get(name, ()):
+            if found := visit(dep, [*trail, name]):
+                return found
+        done.add(name)
+        return None
+
+    return next((loop for name in graph if (loop := visit(name, []))), None)

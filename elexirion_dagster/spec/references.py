@@ -1,0 +1,103 @@
+"""Which names a step's templates and conditions refer to."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from elexirion_dagster.expressions import Engine
+from elexirion_dagster.records import Json
+from elexirion_dagster.spec.base import StepBase
+from elexirion_dagster.spec.steps import inner_names, inner_steps
+from elexirion_dagster.spec.transform import Operation, TransformStep
+
+Kind = Literal["template", "condition", "item_condition", "item_template"]
+Chain = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Expression:
+    """One template or condition of a step: where it stands (path below the step) and its text."""
+
+    path: tuple[str | int, ...]
+    text: str
+    kind: Kind
+
+
+def expressions(step: StepBase) -> Iterator[Expression]:
+    """Every template and condition of a step itself; inner steps are not looked into."""
+    for field in step.conditions:
+        value = getattr(step, field)
+        if isinstance(value, str):
+            yield Expression((field,), value, "condition")
+    for field, value in step.template_values():
+        yield from _strings((field.removesuffix("_"),), value, "template")
+    if isinstance(step, TransformStep):
+        for index, operation in enumerate(step.ops):
+            yield from _of_operation(operation, ("ops", index))
+
+
+def _of_operation(operation: Operation, path: tuple[str | int, ...]) -> Iterator[Expression]:
+    if operation.filter is not None:
+        yield Expression((*path, "filter"), operation.filter, "item_condition")
+    yield from _strings((*path, "map"), operation.map, "item_template")
+    for word, by in (("sort", operation.sort), ("group", operation.group)):
+        if by is not None:
+            yield Expression((*path, word, "by"), as_expression(by.by), "item_template")
+    for name, aggregate in (operation.aggregate or {}).items():
+        if aggregate.of is not None:
+            yield Expression((*path, "aggregate", name, "of"), as_expression(aggregate.of), "item_template")
+
+
+def as_expression(by: str) -> str:
+    """A `by:` or `of:` word as a template: a bare field name means that field of `item`."""
+    if "{{" in by:
+        return by
+    return f"{{{{ item.{by} }}}}" if by.replace(".", "").replace("_", "").isalnum() else f"{{{{ {by} }}}}"
+
+
+def _strings(path: tuple[str | int, ...], value: Json, kind: Kind) -> Iterator[Expression]:
+    match value:
+        case str():
+            yield Expression(path, value, kind)
+        case dict():
+            for key, inner in value.items():
+                yield from _strings((*path, key), inner, kind)
+        case list() | tuple():
+            for index, inner in enumerate(value):
+                yield from _strings((*path, index), inner, kind)
+        case StepBase():
+            return
+        case _ if hasattr(value, "model_fields_set"):
+            for name, field in type(value).model_fields.items():
+                yield from _strings((*path, field.alias or name), getattr(value, name), kind)
+
+
+def chains_of(expression: Expression, engine: Engine) -> frozenset[Chain]:
+    """The chains on free names of one expression, such as `("steps", "review", "data")`."""
+    text = expression.text
+    if expression.kind.endswith("condition") and "{{" not in text and "{%" not in text:
+        text = f"{{{{ {text} }}}}"
+    chains = engine.references(text)
+    if expression.kind.startswith("item"):
+        return frozenset(chain for chain in chains if chain[0] not in ("item", "index"))
+    return chains
+
+
+def references(step: StepBase, engine: Engine) -> frozenset[Chain]:
+    """Every chain on free names of a step and its inner steps, names that a composite brings in left out."""
+    own = {chain for expression in expressions(step) for chain in chains_of(expression, engine)}
+    inner = {chain for part in inner_steps(step) for chain in references(part, engine)}
+    local = inner_names(step)
+    siblings = {part.name for part in inner_steps(step)}
+    return frozenset(own) | {
+        chain
+        for chain in inner
+        if chain[0] not in local and not (chain[0] == "steps" and len(chain) > 1 and chain[1] in siblings)
+    }
+
+
+def reads_files(step: StepBase, engine: Engine) -> bool:
+    """Whether a template reads the text of a listed file (`file.text`), which is a look at the tree."""
+    own = (chain for expression in expressions(step) for chain in chains_of(expression, engine))
+    lazy = any(chain[-1] == "text" and chain[0] not in ("steps", "inputs", "vars", "run", "env") for chain in own)
+    return lazy or any(reads_files(part, engine) for part in inner_steps(step))

@@ -1,0 +1,19 @@
+"""Which function runs which step type."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from elexirion_dagster.records import StepResult
+from elexirion_dagster.steps import analyze, command, files, for_each, llm, set, switch, transform  # noqa: A004 - named after the step types
+from elexirion_dagster.steps.context import StepContext
+
+RUNNERS: Mapping[str, Callable[[Any, StepContext], StepResult]] = {
+    "llm": llm.run,
+    "for_each": for_each.run,
+    "switch": switch.run,
+    "transform": transform.run,
+    "files": files.run,
+    "command": command.run,
+    "analyze": analyze.run,
+    "set": set.run,
+}

@@ -1,0 +1,144 @@
+"""What a step is given: its scope, its deadline, and the run's shared means."""
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from elexirion_dagster.calls import Calls
+from elexirion_dagster.errors import Cancelled, ElexirionError, PolicyError
+from elexirion_dagster.expressions import Engine
+from elexirion_dagster.providers.catalog import ModelRef
+from elexirion_dagster.records import Json, StepResult
+from elexirion_dagster.redact import Redactor
+from elexirion_dagster.spec.base import Retry
+from elexirion_dagster.spec.llm import LlmStep, Model
+from elexirion_dagster.spec.steps import Step
+from elexirion_dagster.steps.threads import Threads
+from elexirion_dagster.store.journal import JournalWriter
+
+Scope = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """What optimisation may rewrite of an llm step, as it stands for this run."""
+
+    system: str | None
+    examples: tuple[tuple[str, Json], ...]
+    version: str
+    note: str | None = None
+
+
+class Pins(Protocol):
+    """What was settled when the root run began: which models, which prompts."""
+
+    def models(self, model: Model | None) -> tuple[ModelRef, ...]:
+        """The models behind a step's `model` (None: the pipeline's), in failover order; empty when none is configured."""
+
+    def slot(self, step: LlmStep, name_path: str) -> Slot:
+        """The slot of the step at a path of names such as `review.look`."""
+
+
+class View(dict[str, Json]):
+    """A step result as templates see it; remembers digests of its parts."""
+
+    __slots__ = ("digests",)
+
+    def __init__(self, fields: Mapping[str, Json]) -> None:
+        super().__init__(fields)
+        self.digests: dict[tuple[str, ...], str] = {}
+
+
+class Results(list[Json]):
+    """The results of a for_each: by position, or by item key."""
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, str):
+            for entry in self:
+                if entry["key"] == index:
+                    return entry
+            raise KeyError(index)
+        return super().__getitem__(index)
+
+
+def view(result: StepResult) -> View:
+    """A result in the form that `steps.<name>` has in templates."""
+    fields = result.to_json()
+    del fields["vars"], fields["metadata"]
+    if result.results is None:
+        del fields["results"]
+    else:
+        fields["results"] = Results(result.results)
+    return View(fields)
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What all steps of one run share."""
+
+    engine: Engine
+    calls: Calls
+    pins: Pins
+    journal: JournalWriter
+    redactor: Redactor
+    threads: Threads
+    retry: Retry
+    workspace: Path
+    granted: tuple[Path, ...]
+    cancelled: threading.Event
+    progress: Callable[[str, int, int, int, str | None], None]
+    """Called with path, items done, items failed, items in all, and a note."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepContext:
+    """One step's place in a run. `path` names it with item keys (`review[src/a.py].look`), `names` without."""
+
+    path: str
+    names: tuple[str, ...]
+    scope: Scope
+    shared: Shared
+    run_step: Callable[[Step, "StepContext"], StepResult]
+    deadline: float | None = None
+
+    def evaluate(self, value: Json) -> Json:
+        """A template's value, or a list or map with every template inside evaluated."""
+        return self.shared.engine.evaluate_tree(value, self.scope)
+
+    def render(self, template: str) -> str:
+        """A template as text."""
+        return self.shared.engine.render(template, self.scope)
+
+    def inside(self, suffix: str, name: str, scope: Scope) -> "StepContext":
+        """The context of an inner step; `suffix` is what its path adds."""
+        return replace(self, path=f"{self.path}{suffix}.{name}", names=(*self.names, name), scope=scope)
+
+    def time_left_s(self, most: float = 3600.0) -> float:
+        """Seconds until the deadline, at most `most`. Raises ElexirionError (timeout) when there are none."""
+        left = most if self.deadline is None else min(most, self.deadline - time.monotonic())
+        if left <= 0:
+            raise ElexirionError(f"{self.path} ran out of time", cause="timeout", mend="Raise timeout_s or budget.seconds.")
+        return left
+
+    def go_on(self) -> None:
+        """Raise Cancelled or a timeout if this step must not go on."""
+        if self.shared.cancelled.is_set():
+            raise Cancelled
+        self.time_left_s()
+
+    def readable(self, path: str) -> Path:
+        """An existing place that this run may read: in its workspace or below a `path` input.
+
+        Relative paths are looked up in the workspace. Raises PolicyError when it lies outside.
+        """
+        real = (self.shared.workspace / path).resolve()
+        if not any(real.is_relative_to(root) for root in (self.shared.workspace, *self.shared.granted)):
+            raise PolicyError(
+                f"{path} lies outside what this run may read",
+                cause="tool_denied",
+                mend="Declare it as an input of type path, or copy it into the workspace.",
+            )
+        return real

@@ -1,0 +1,60 @@
+"""List, read and write files."""
+
+from elexirion_dagster.codebase.files import confine, list_files, read_text
+from elexirion_dagster.errors import PolicyError
+from elexirion_dagster.records import StepResult
+from elexirion_dagster.spec.files import FilesStep, ListFiles, ReadFile, WriteFile
+from elexirion_dagster.steps.context import StepContext
+
+
+def run(step: FilesStep, ctx: StepContext) -> StepResult:
+    """Do the one verb that the step has."""
+    if step.list_ is not None:
+        return _list(step.list_, ctx)
+    if step.read is not None:
+        return _read(step.read, ctx)
+    if step.write is not None:
+        return _write(step.write, ctx)
+    raise AssertionError("the model allows exactly one verb")
+
+
+def _list(verb: ListFiles, ctx: StepContext) -> StepResult:
+    root = ctx.readable(ctx.render(verb.root))
+    listed = list_files(
+        root,
+        git=verb.git,
+        include=[ctx.render(pattern) for pattern in verb.include],
+        exclude=[ctx.render(pattern) for pattern in verb.exclude],
+        max_file_kb=verb.max_file_kb,
+    )
+    data = {
+        "root": str(root),
+        "files": listed.files,
+        "source": listed.source,
+        "note": listed.note,
+        "skipped": listed.skipped,
+    }
+    figures = {"files": len(listed.files), "skipped": len(listed.skipped), "source": listed.source}
+    return StepResult("succeeded", data=data, metadata=figures)
+
+
+def _read(verb: ReadFile, ctx: StepContext) -> StepResult:
+    path = ctx.readable(ctx.render(verb.path))
+    text = read_text({"root": str(path.parent), "path": path.name}, granted=(path.parent,))
+    return StepResult("succeeded", data={"path": str(path), "size": len(text.encode())}, text=text)
+
+
+def _write(verb: WriteFile, ctx: StepContext) -> StepResult:
+    text = ctx.render(verb.text)
+    path = write_text(ctx, ctx.render(verb.path), text)
+    return StepResult("succeeded", data={"path": path, "size": len(text.encode())})
+
+
+def write_text(ctx: StepContext, path: str, text: str) -> str:
+    """Write a file of the workspace and return its absolute path; PolicyError for a path that leads out."""
+    target = confine(ctx.shared.workspace, path)
+    if target == ctx.shared.workspace or target.is_dir():
+        raise PolicyError(f"{path!r} is a folder, not a file", cause="tool_denied", mend="Name a file.")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(text, encoding="utf-8")
+    return str(target)
