@@ -1,0 +1,153 @@
+"""What calls cost: a dated table of list prices, and ceilings known before a call is sent."""
+
+import json
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.resources import files
+from typing import Self
+
+import re2  # type: ignore[import-untyped]
+
+from elexirion_dagster.records import (
+    Block,
+    Json,
+    Request,
+    TextBlock,
+    ThinkingBlock,
+    ToolResultBlock,
+    ToolUseBlock,
+    Usage,
+)
+
+_FREE = frozenset({"embedded", "fake", "local"})
+_PER_TURN_TOKENS = 16
+_HIDDEN_TOKENS = 2_000
+"""More than the text providers add unseen for tools and structured output (Anthropic documents up to 804 tokens)."""
+_SNAPSHOT = r"-\d{8}$"
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """Dollars per million tokens in the four buckets."""
+
+    input: float
+    output: float
+    cache_read: float
+    cache_write: float
+
+    @classmethod
+    def from_json(cls, row: Json) -> Self:
+        """Read the four buckets of a table row."""
+        return cls(row["input"], row["output"], row["cache_read"], row["cache_write"])
+
+    def cost_usd(self, usage: Usage) -> float:
+        """Add up the four buckets."""
+        return (
+            self.input * usage.input_tokens
+            + self.output * usage.output_tokens
+            + self.cache_read * usage.cache_read_tokens
+            + self.cache_write * usage.cache_write_tokens
+        ) / 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class ModelPrice:
+    """A model's rates and limits in tokens; `long_rates` hold once the input is above `long_above`."""
+
+    rates: Rates
+    context_window: int
+    max_output: int
+    long_above: int | None = None
+    long_rates: Rates | None = None
+
+    def rates_for(self, input_tokens: int) -> Rates:
+        """Pick the rates of a request by its whole input, cached tokens included."""
+        if self.long_rates is not None and self.long_above is not None and input_tokens > self.long_above:
+            return self.long_rates
+        return self.rates
+
+
+def price(provider: str, model: str) -> ModelPrice | None:
+    """Look a model up, dated snapshots under their plain name too; None when the table does not know it."""
+    table = _table()
+    name = f"{provider}/{model}"
+    return table.get(name) or table.get(re2.sub(_SNAPSHOT, "", name))
+
+
+def cost_usd(provider: str, model: str, usage: Usage) -> float | None:
+    """Cost of one call's usage at list price: 0.0 for models that run here, None for unknown ones."""
+    if provider in _FREE:
+        return 0.0
+    known = price(provider, model)
+    if known is None:
+        return None
+    return known.rates_for(usage.total_tokens - usage.output_tokens).cost_usd(usage)
+
+
+def upper_bound_tokens(request: Request) -> int:
+    """Bound the tokens of a call before it is sent: every byte of input as one token, plus `max_tokens`.
+
+    Byte-level tokenizers make at most one token of one byte, so no text, however strange, can exceed this; any ratio
+    of characters to tokens is an average and can. Turn markers and the providers' unseen text come on top.
+    """
+    return _input_ceiling(request) + request.max_tokens
+
+
+def upper_bound_usd(provider: str, request: Request) -> float | None:
+    """Bound what a call can cost, None when the price is unknown.
+
+    The input is capped at the context window, because a longer one is refused unbilled, and taken at its dearest
+    bucket: a cached prompt is written at more than the plain input price.
+    """
+    if provider in _FREE:
+        return 0.0
+    known = price(provider, request.model)
+    if known is None:
+        return None
+    input_tokens = min(_input_ceiling(request), known.context_window)
+    rates = known.rates_for(input_tokens)
+    return (input_tokens * max(rates.input, rates.cache_write) + request.max_tokens * rates.output) / 1_000_000
+
+
+def _input_ceiling(request: Request) -> int:
+    texts = [request.system or "", *(_text(block) for turn in request.messages for block in turn.content)]
+    texts += [f"{tool.name}{tool.description}{_json(tool.input_schema)}" for tool in request.tools]
+    hidden = _PER_TURN_TOKENS * (len(request.messages) + 1)
+    if request.output_schema is not None:
+        texts.append(_json(request.output_schema))
+    if request.output_schema is not None or request.tools:
+        hidden += _HIDDEN_TOKENS
+    return hidden + sum(len(text.encode(errors="replace")) for text in texts)
+
+
+def _text(block: Block) -> str:
+    match block:
+        case TextBlock(text):
+            return text
+        case ThinkingBlock(raw):
+            return _json(raw)
+        case ToolUseBlock(id=use, name=name, input=given):
+            return f"{use}{name}{_json(given)}"
+        case ToolResultBlock(tool_use_id=use, text=text):
+            return f"{use}{text}"
+
+
+def _json(value: Json) -> str:
+    return json.dumps(value, default=dict)
+
+
+@lru_cache(maxsize=1)
+def _table() -> dict[str, ModelPrice]:
+    text = files("elexirion_dagster.providers").joinpath("prices.json").read_text(encoding="utf-8")
+    return {name: _price(row) for name, row in json.loads(text)["models"].items()}
+
+
+def _price(row: Json) -> ModelPrice:
+    long = row.get("long")
+    return ModelPrice(
+        rates=Rates.from_json(row),
+        context_window=row["context_window"],
+        max_output=row["max_output"],
+        long_above=long and long["above_tokens"],
+        long_rates=Rates.from_json(long) if long else None,
+    )
