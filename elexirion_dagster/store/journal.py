@@ -117,13 +117,13 @@ class JournalWriter:
             return self._appended
 
     def _write_whole(self, fd: int, data: bytes) -> None:
-        end, rest = os.fstat(fd).st_size, memoryview(data)
+        written = 0
         try:
-            while rest:
-                rest = rest[os.write(fd, rest) :]
+            while written < len(data):
+                written += os.write(fd, data[written:] if written else data)
         except BaseException:
             self._broken = True  # until the torn part is gone
-            os.ftruncate(fd, end)
+            os.ftruncate(fd, os.fstat(fd).st_size - written)
             self._broken = False
             raise
 
