@@ -1,1 +1,1 @@
-"""The code we work on: files and analyzers."""
+"""The code we work on: its files, and what well-kept analyzers find in them."""
