@@ -28,7 +28,7 @@ _READ_ONLY: dict[str, str | bool | int | float | list[str]] = {
     "python_enable_replacements": "false",
     "lock_configuration": "true",
 }
-_REBUILD = "Remove that file and try again: it is built anew from the journal."
+_REBUILD = "Free disk space if there is none left; else remove that file: it is built anew from the journal."
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,10 +5,13 @@ import json
 import os
 import re
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import chain
 from pathlib import Path
 
 from elexirion_dagster.errors import InputError, StorageError
@@ -187,12 +190,12 @@ def prune(home: Home, *, older_than_days: int, now: datetime) -> PruneReport:
 
 def _untouched_since(folder: Path, before: float) -> Iterator[Path]:
     for path in sorted(folder.iterdir()):
-        if max(stat.st_mtime for stat in _stats(path)) < before:
+        if max((status.st_mtime for status in _stats(path)), default=before) < before:
             yield path
 
 
 def _remove(path: Path) -> int:
-    size = sum(stat.st_size for stat in _stats(path))
+    size = sum(status.st_size for status in _stats(path) if stat.S_ISREG(status.st_mode))
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
@@ -201,7 +204,7 @@ def _remove(path: Path) -> int:
 
 
 def _stats(path: Path) -> Iterator[os.stat_result]:
-    yield path.lstat()
-    for folder, names, files in os.walk(path):
-        for name in (*names, *files):
-            yield Path(folder, name).lstat()
+    inside = (Path(folder, name) for folder, names, files in os.walk(path) for name in (*names, *files))
+    for each in chain([path], inside):
+        with suppress(FileNotFoundError):  # a run at work removes files while we look
+            yield each.lstat()

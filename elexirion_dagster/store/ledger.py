@@ -147,13 +147,14 @@ class Ledger:
     @contextmanager
     def _transaction(self) -> Iterator[None]:
         with self._lock, self._told():
-            self._db.execute("BEGIN IMMEDIATE")
             try:
+                self._db.execute("BEGIN IMMEDIATE")
                 yield
+                self._db.execute("COMMIT")
             except BaseException:
-                self._db.execute("ROLLBACK")
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
                 raise
-            self._db.execute("COMMIT")
 
     @contextmanager
     def _told(self) -> Iterator[None]:

@@ -16,7 +16,7 @@ def rows(fields: Mapping[str, Json]) -> Iterator[tuple[str, Row]]:
 
     Raises KeyError, TypeError, ValueError or AttributeError on a line that is not what its kind demands.
     """
-    if not (isinstance(fields["root_run"], str) and isinstance(fields["run"], str)):
+    if not all(isinstance(fields[name], str) for name in ("kind", "root_run", "run")):
         raise TypeError
     match fields["kind"]:
         case "run_started" | "run_finished" | "outputs" | "intent" as kind:

@@ -1,0 +1,92 @@
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from elexirion_dagster.records import Reply, TextBlock, ThinkingBlock, ToolUseBlock, Usage
+from elexirion_dagster.store.home import Home, open_home
+
+NOBODY = 65534
+
+
+@pytest.fixture
+def home(tmp_path) -> Home:
+    return open_home(tmp_path / "home")
+
+
+@pytest.fixture
+def reply() -> Reply:
+    return Reply(
+        blocks=(
+            ThinkingBlock({"type": "thinking", "thinking": "hm", "signature": "c2ln"}),
+            TextBlock("naïve \U0001f600 "),
+            TextBlock("text"),
+            ToolUseBlock("t1", "read", {"path": "a.py"}),
+        ),
+        stop_reason="tool_use",
+        usage=Usage(10, 20, 3, 4),
+        model="m",
+        provider="fake",
+        latency_s=0.5,
+        request_id="req_1",
+        cost_usd=0.25,
+    )
+
+
+@pytest.fixture
+def child():
+    """Start Python code in a process of its own, which sees the arguments as sys.argv[1:]."""
+    root = str(Path(__file__).parents[2])
+
+    def start(code: str, *args: object) -> subprocess.Popen[str]:
+        command = [sys.executable, "-W", "error", "-c", code, *map(str, args)]
+        return subprocess.Popen(
+            command, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ}
+        )
+
+    return start
+
+
+@contextmanager
+def unprivileged() -> Iterator[None]:
+    """Root may write everywhere: be somebody else for a while."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+@pytest.fixture
+def read_only():
+    """Make a folder and what lies in it unwritable, and become somebody who must heed that."""
+
+    @contextmanager
+    def enter(folder: Path) -> Iterator[None]:
+        everything = [folder, *folder.rglob("*")]
+        for path in everything:
+            path.chmod(0o555 if path.is_dir() else 0o444)
+        try:
+            with unprivileged():
+                yield
+        finally:
+            for path in everything:
+                path.chmod(0o700 if path.is_dir() else 0o600)
+
+    return enter
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that other users can reach, unlike pytest's own."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        yield Path(name)

@@ -1,0 +1,111 @@
+import json
+import threading
+
+import pytest
+
+from elexirion_dagster.errors import InputError, StorageError
+from elexirion_dagster.store.home import open_home
+from elexirion_dagster.store.prompts import PromptVersion, Stale, current, promote, read, save, slot_hash
+
+BASE = slot_hash("You review code.", [])
+
+
+def saved(home, system="Better.", base_hash=BASE):
+    texts = {"system": system, "examples": [{"in": "é", "out": 1}], "scores": {"exact": 0.5}}
+    return save(home, "review", "look", base_hash=base_hash, parent=None, model="fake/m", **texts)
+
+
+def folder(home):
+    return home.prompts / "review" / "look"
+
+
+def test_without_a_version_the_yaml_is_used(home):
+    assert current(home, "review", "look", base_hash=BASE) is None
+    saved(home)
+    assert current(home, "review", "look", base_hash=BASE) is None
+
+
+def test_a_promoted_version_is_current_and_reads_back_whole(home):
+    version = saved(home)
+    promote(home, "review", "look", version.hash)
+    expected = PromptVersion(
+        version.hash, "review", "look", None, "fake/m", "Better.", ({"in": "é", "out": 1},), {"exact": 0.5}, BASE
+    )
+    assert current(home, "review", "look", base_hash=BASE) == expected
+
+
+def test_a_version_derived_from_another_text_is_stale(home):
+    version = saved(home)
+    promote(home, "review", "look", version.hash)
+    now = slot_hash("You review code carefully.", [])
+    assert current(home, "review", "look", base_hash=now) == Stale(version, now)
+
+
+def test_rolling_back_is_promoting_an_earlier_version_or_the_yaml(home):
+    first, second = saved(home, "One."), saved(home, "Two.")
+    for each in (first.hash, second.hash, first.hash, None):
+        promote(home, "review", "look", each)
+    assert current(home, "review", "look", base_hash=BASE) is None
+    history = json.loads((folder(home) / "current").read_text())["history"]
+    assert [change["hash"] for change in history] == [first.hash, second.hash, first.hash, None]
+
+
+def test_the_same_content_is_the_same_version_and_other_content_another(home):
+    assert saved(home) == saved(home)
+    assert saved(home, "Other.").hash != saved(home).hash
+    assert len(list(folder(home).glob("*.json"))) == 2
+
+
+@pytest.mark.parametrize("one", [("a", []), (None, ["a"]), ("", []), ("a", [{"x": 1}])])
+def test_slots_that_differ_have_different_hashes(one):
+    slots = [("a", []), (None, ["a"]), ("", []), (None, []), ("a", [{"x": 1}]), ("b", [])]
+    assert [slot for slot in slots if slot_hash(*slot) == slot_hash(*one)] == [one]
+
+
+@pytest.mark.parametrize("change", [("Better.", "Worse."), ('"scores"', '"sores"'), ("{", "["), ("0.5", "0.9")])
+def test_a_version_edited_by_hand_is_refused(home, change):
+    version = saved(home)
+    promote(home, "review", "look", version.hash)
+    path = folder(home) / f"{version.hash}.json"
+    path.write_text(path.read_text().replace(*change))
+    with pytest.raises(StorageError, match=r"immutable|JSON object"):
+        current(home, "review", "look", base_hash=BASE)
+
+
+def test_a_version_that_does_not_exist_cannot_be_promoted(home):
+    with pytest.raises(InputError, match="no prompt version"):
+        promote(home, "review", "look", "0123456789abcdef")
+    with pytest.raises(InputError):
+        read(home, "review", "look", "../../../etc/passwd")
+    assert current(home, "review", "look", base_hash=BASE) is None
+
+
+def test_names_that_are_paths_are_refused(home):
+    with pytest.raises(InputError):
+        current(home, "..", "look", base_hash=BASE)
+
+
+def test_a_damaged_pointer_is_told(home):
+    promote(home, "review", "look", saved(home).hash)
+    (folder(home) / "current").write_text("{}")
+    with pytest.raises(StorageError, match="should hold `hash`"):
+        current(home, "review", "look", base_hash=BASE)
+
+
+def test_promotions_at_the_same_time_all_stay_in_the_history(home):
+    versions = [saved(home, f"{number}").hash for number in range(8)]
+    threads = [threading.Thread(target=promote, args=(home, "review", "look", each)) for each in versions]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    pointer = json.loads((folder(home) / "current").read_text())
+    assert sorted(change["hash"] for change in pointer["history"]) == sorted(versions)
+    assert pointer["hash"] == pointer["history"][-1]["hash"]
+
+
+def test_a_read_only_registry_is_told(open_folder, read_only):
+    home = open_home(open_folder / "home")
+    home.path.chmod(0o755)
+    with read_only(home.prompts), pytest.raises(StorageError, match="Permission denied"):
+        saved(home)
