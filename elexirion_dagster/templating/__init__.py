@@ -1,0 +1,1 @@
+"""What stands behind `expressions`: the sandboxed Jinja environment, its filters, tests, methods and bounds."""
