@@ -4,7 +4,7 @@ The database is a projection; whatever happens to it, the journal builds it agai
 """
 
 import fcntl
-import tempfile
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -56,9 +56,9 @@ def ingest(home: Home) -> IngestReport:
     """Load what the journal got since the last time, exactly once, however many processes do it at the same time."""
     with _locked(home):
         connection, rebuilt = _open(home)
-        with connection, _told(home), tempfile.TemporaryDirectory(dir=home.cache, prefix="ingest-") as folder:
+        with connection, _told(home), _fresh_folder(home.cache / "ingest") as folder:
             migrations.migrate(connection)
-            stage = _Stage(connection, Path(folder))
+            stage = _Stage(connection, folder)
             stage.read(home.journal)
             stage.load()
         home.outcomes_db.chmod(0o600)
@@ -107,6 +107,17 @@ def _locked(home: Home) -> Iterator[None]:
         raise StorageError(message, mend="Wait for it to end, or end it.") from error
     except OSError as error:
         raise storage_error(error, Path(error.filename or home.path)) from error
+
+
+@contextmanager
+def _fresh_folder(folder: Path) -> Iterator[Path]:
+    """Make an empty folder for the time being, also where a killed ingest left one."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(mode=0o700)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
 
 
 @contextmanager

@@ -12,6 +12,6 @@ _OF_RUN = 'FROM findings WHERE run = ? ORDER BY path, line, "column", tool, rule
 
 def of_run(home: Home, run: str) -> "Rows":
     """Return a run's findings in the order of the code: the columns of `records.Finding`, and the step's path."""
-    from elexirion_dagster.store import database  # noqa: PLC0415  brings in duckdb: 130 ms measured
+    from elexirion_dagster.store import database  # noqa: PLC0415  brings in duckdb: over 100 ms measured
 
     return database.query(home, _OF_RUN, [run])

@@ -15,7 +15,8 @@ A line is `{"v": 1, "kind": …, "ts": "…Z", "root_run": …, "run": …, …f
 | `outputs` | outputs |
 | `run_finished` | status, cause, message, duration_s, cost_usd |
 
-`reply` is `reply_to_json`, `result` is `StepResult.to_json`, findings are `Finding.to_json`. Absent fields are unknown.
+`reply` is `reply_to_json`, `result` is `StepResult.to_json`, findings are `Finding.to_json`. Absent fields are unknown. A
+`call_id` names one attempt: its intent and its one end have it in common, a further attempt has another.
 """  # noqa: E501  a table row is one line
 
 import fcntl

@@ -81,7 +81,7 @@ SELECT runs.pipeline, c.root_run, c.run, c.tenant, c.path, results.step, c.call_
     coalesce(c.answered_at, c.asked_at) AS ts, c.provider, c.model, c.prompt_version, c.inputs, c.prompt, c.text,
     results.data, results.status, c.status AS call_status,
     c.status = 'replied' AND row_number() OVER (
-        PARTITION BY c.root_run, c.path, c.status ORDER BY c.answered_at DESC) = 1 AS is_last,
+        PARTITION BY c.root_run, c.path, c.status ORDER BY c.answered_at DESC, c.call_id) = 1 AS is_last,
     coalesce(c.cause, results.cause) AS cause, coalesce(c.message, results.message) AS message, c.cost_usd,
     c.input_tokens, c.output_tokens, c.cache_read_tokens, c.cache_write_tokens, c.latency_s
 FROM calls c LEFT JOIN runs USING (root_run, run)

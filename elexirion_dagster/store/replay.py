@@ -116,7 +116,8 @@ class _Reading:
                 pin = (fields["ts"], fields["value"])
                 self.pins[fields["name"]] = min(self.pins.get(fields["name"], pin), pin, key=lambda one: one[0])
             case "intent":
-                self.intents[fields["call_id"]] = OpenIntent(*map(fields.get, OpenIntent._fields))
+                known: dict[str, Json] = {name: fields.get(name) for name in OpenIntent._fields}
+                self.intents[fields["call_id"]] = OpenIntent(**known)
             case "reply":
                 self.replies.setdefault((fields["path"], fields["request_hash"], fields["occurrence"]), place)
                 self.ended.add(fields["call_id"])

@@ -4,6 +4,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from elexirion_dagster.records import Reply, TextBlock, ThinkingBlock, ToolUseBl
 from elexirion_dagster.store.home import Home, open_home
 
 NOBODY = 65534
+MOUNT, UNMOUNT = "/bin/mount", "/bin/umount"
 
 
 @pytest.fixture
@@ -45,9 +47,7 @@ def child():
 
     def start(code: str, *args: object) -> subprocess.Popen[str]:
         command = [sys.executable, "-W", "error", "-c", code, *map(str, args)]
-        return subprocess.Popen(
-            command, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ}
-        )
+        return subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
     return start
 
@@ -90,3 +90,27 @@ def open_folder() -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as name:
         Path(name).chmod(0o755)
         yield Path(name)
+
+
+@dataclass(frozen=True)
+class SmallDisk:
+    path: Path
+
+    def grow(self) -> None:
+        subprocess.run([MOUNT, "-o", "remount,size=64m", str(self.path)], check=True)
+
+
+@pytest.fixture
+def small_disk(tmp_path) -> Iterator[SmallDisk]:
+    """A file system of 2 MB that can be made bigger; only root can mount one."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = [MOUNT, "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)]
+    if (
+        os.geteuid() != 0
+        or not Path(MOUNT).exists()
+        or subprocess.run(mount, capture_output=True, check=False).returncode
+    ):
+        pytest.skip("mounting a file system is not allowed here")
+    yield SmallDisk(folder)
+    subprocess.run([UNMOUNT, str(folder)], check=True)

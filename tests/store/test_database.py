@@ -11,7 +11,8 @@ import pytest
 from elexirion_dagster.errors import InputError, StorageError
 from elexirion_dagster.records import Finding, StepError, StepResult
 from elexirion_dagster.store.database import ingest, query
-from elexirion_dagster.store.journal import JournalWriter
+from elexirion_dagster.store.home import open_home
+from elexirion_dagster.store.journal import JournalWriter, lines
 from elexirion_dagster.store.replay import reply_to_json
 
 TABLES = ("runs", "steps", "calls", "findings", "outcomes", "possibly_paid", "run_costs", "failures_by_cause")
@@ -107,8 +108,6 @@ def test_every_line_is_taken_in_exactly_once(home, reply):
 
 
 def test_the_order_and_the_portions_of_ingest_do_not_matter(home, reply, tmp_path):
-    from elexirion_dagster.store.home import open_home
-
     write_a_run(home, reply)
     whole = the_file(home).read_bytes()
     slow = open_home(tmp_path / "slow")
@@ -373,12 +372,35 @@ def test_an_ingest_killed_at_any_moment_loses_and_doubles_nothing(home, reply, c
         write_a_run(home, reply, root=f"root{number}")
     for _ in range(4):
         process = child(INGEST, home.path)
-        while process.poll() is None and not any(home.cache.glob("ingest-*/steps")):
+        while process.poll() is None and not any(home.cache.glob("ingest/steps")):
             pass
         process.kill()
         process.communicate()
     ingest(home)
     assert query(home, "SELECT count(*), count(DISTINCT root_run) FROM steps").rows == ((120, 60),)
+    assert list(home.cache.iterdir()) == []
+
+
+def write_outputs(home, count):
+    with JournalWriter(home, root_run="root", run="run") as writer:
+        for _ in range(count):
+            writer.append("outputs", outputs="x" * 2000)
+
+
+def test_an_ingest_on_a_full_disk_is_told_and_made_up_for_later(small_disk):
+    home = open_home(small_disk.path / "home")
+    ingest(home)
+    with pytest.raises(StorageError):
+        write_outputs(home, 10_000)
+    whole = sum(1 for _ in lines(home, "root"))
+    assert whole > 100
+    with pytest.raises(StorageError) as refused:
+        ingest(home)
+    assert "disk space" in refused.value.mend
+    small_disk.grow()
+    report = ingest(home)
+    assert (report.lines, report.rebuilt) == (whole, False)
+    assert query(home, "SELECT count(*) FROM run_outputs").rows == ((whole,),)
 
 
 @pytest.mark.parametrize(
