@@ -68,8 +68,8 @@ class Answer:
 
 
 @dataclass(slots=True)
-class _Tally:
-    """What the attempts of one call have cost so far; `cost_usd` turns None once a price is not known."""
+class Tally:
+    """What attempts have cost so far; `cost_usd` turns None once a price is not known."""
 
     attempts: int = 0
     cost_usd: float | None = 0.0
@@ -103,13 +103,17 @@ class Calls:
         self._cancelled = cancelled
         self._occurrences: Counter[tuple[str, str]] = Counter()
         self._lock = threading.Lock()
+        self.total = Tally()
+        """What this run has sent and spent."""
+        self.models: set[str] = set()
+        """The models that answered, as `provider/model`."""
 
     def send(self, call: Call, *, deadline: float | None) -> Answer:
         """The answer to a call, from the journal if it is there, else from the first model that gives one.
 
         `deadline` is a time.monotonic() value. Raises ProviderError, PolicyError (budget), Cancelled or StorageError.
         """
-        tally = _Tally()
+        tally = Tally()
         for index, model in enumerate(call.models):
             try:
                 return self._ask(call, model, tally, deadline)
@@ -118,7 +122,7 @@ class Calls:
                     raise
         raise ElexirionError("a model call needs at least one model", cause="model_not_found")
 
-    def _ask(self, call: Call, model: ModelRef, tally: _Tally, deadline: float | None) -> Answer:
+    def _ask(self, call: Call, model: ModelRef, tally: Tally, deadline: float | None) -> Answer:
         provider = self._providers.open(model.provider)
         request = redacted_request(call.build(model, provider.capabilities(model.model)), self._redactor)
         key = request_hash(request)
@@ -147,7 +151,7 @@ class Calls:
         model: ModelRef,
         request: Request,
         where: dict[str, Json],
-        tally: _Tally,
+        tally: Tally,
         deadline: float | None,
     ) -> Answer:
         """Send until there is a reply or no further attempt is worth it."""
@@ -171,7 +175,7 @@ class Calls:
         provider: Provider,
         request: Request,
         where: dict[str, Json],
-        tally: _Tally,
+        tally: Tally,
         deadline: float | None,
     ) -> Reply:
         """One attempt: reserved and journaled before it is sent, journaled before it is used, then settled."""
@@ -202,8 +206,15 @@ class Calls:
         )
         if reservation is not None:
             self._ledger.settle(reservation, usd=reply.cost_usd, tokens=reply.usage.total_tokens)
-        tally.add(reply.cost_usd, reply.usage)
+        self._count(reply.cost_usd, reply.usage, tally)
+        self.models.add(f"{provider.name}/{request.model}")
         return reply
+
+    def _count(self, cost: float | None, usage: Usage, tally: Tally) -> None:
+        tally.add(cost, usage)
+        with self._lock:
+            self.total.attempts += 1
+            self.total.add(cost, usage)
 
     def _failed(
         self,
@@ -213,7 +224,7 @@ class Calls:
         call_id: str,
         where: dict[str, Json],
         reservation: str | None,
-        tally: _Tally,
+        tally: Tally,
     ) -> None:
         """Record a failed attempt; one that may have been billed stays reserved at its upper bound."""
         usage = error.usage if isinstance(error, ProviderError) else None
@@ -231,7 +242,7 @@ class Calls:
             billed=billed,
             **where,
         )
-        tally.add(cost, usage or Usage())
+        self._count(cost, usage or Usage(), tally)
         if reservation is None:
             return
         if usage is not None:

@@ -52,15 +52,17 @@ class Settings(BaseModel):
     """`ELEXIRION_MAX_THREADS`: how many threads one run may use, nested fan-outs included."""
     budget_usd_per_day: float | None = Field(default=None, gt=0)
     """`ELEXIRION_BUDGET_USD_PER_DAY`: ceiling over all runs of this home since midnight UTC, in dollars."""
+    environ: dict[str, str] = Field(default_factory=dict, repr=False)
+    """The whole environment, for the names a pipeline lists under `env:`."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "WARNING"
     """`ELEXIRION_LOG_LEVEL`: of the console; the Dagster UI always has everything."""
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Self:
         """Read the variables named above; empty ones count as unset. Raises InputError naming the variable."""
-        given = {name: environ[variable] for name, variable in _VARIABLES.items() if environ.get(variable)}
+        given: dict[str, object] = {name: environ[variable] for name, variable in _VARIABLES.items() if environ.get(variable)}
         try:
-            settings = cls.model_validate(given)
+            settings = cls.model_validate({**given, "environ": dict(environ)})
         except ValidationError as error:
             first = error.errors()[0]
             variable = _VARIABLES[str(first["loc"][0])]

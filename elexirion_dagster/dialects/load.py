@@ -67,7 +67,7 @@ def _from_document(document: Document) -> Loaded:
     try:
         pipeline = Pipeline.model_validate(document.data)
     except ValidationError as error:
-        raise PipelineError([_problem(document, detail) for detail in error.errors()]) from error
+        raise PipelineError(_problems(document, error.errors())) from error
     issues = check(pipeline, Engine())
     faults = [document.problem(issue.message, issue.path, issue.mend) for issue in issues if not issue.warning]
     if faults:
@@ -75,6 +75,25 @@ def _from_document(document: Document) -> Loaded:
     return Loaded(
         pipeline, document, [document.problem(issue.message, issue.path, issue.mend) for issue in issues if issue.warning]
     )
+
+
+def _problems(document: Document, details: list[ErrorDetails]) -> list[Problem]:
+    """The faults in the order of the document; a list is not blamed for what is wrong inside it, a value only once."""
+    faults: dict[tuple[int, int, str], Problem] = {}
+    paths = [_document_path(document.data, detail["loc"]) for detail in details]
+    for detail, path in zip(details, paths, strict=True):
+        inside = any(len(other) > len(path) and other[: len(path)] == path for other in paths)
+        if detail["type"] == "too_short" and inside:
+            continue
+        problem = _problem(document, detail)
+        place = (problem.line or 0, problem.column or 0, str(path) if _is_shape(detail) else problem.message)
+        faults.setdefault(place, problem)
+    return [faults[place] for place in sorted(faults)]
+
+
+def _is_shape(detail: ErrorDetails) -> bool:
+    """Whether the value has the wrong type; each alternative of a union says so again."""
+    return detail["type"].endswith("_type")
 
 
 def _problem(document: Document, detail: ErrorDetails) -> Problem:

@@ -5,7 +5,7 @@ from typing import ClassVar, Literal
 from elexirion_dagster.records import Json
 from elexirion_dagster.spec.base import Effect, StepBase
 
-AnalyzerName = Literal["ruff", "bandit", "vulture", "ast_grep"]
+AnalyzerName = Literal["ruff", "bandit", "vulture", "ast-grep"]
 
 
 class AnalyzeStep(StepBase):
@@ -14,7 +14,7 @@ class AnalyzeStep(StepBase):
     templates: ClassVar[tuple[str, ...]] = ("paths",)
 
     type: Literal["analyze"]
-    tools: tuple[AnalyzerName, ...] = ("ruff", "bandit", "vulture", "ast_grep")
+    tools: tuple[AnalyzerName, ...] = ("ruff", "bandit", "vulture", "ast-grep")
     """Which analyzers to run."""
     paths: Json
     """The file records to analyze, as a `files` list step gives them."""

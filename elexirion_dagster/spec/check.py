@@ -10,7 +10,7 @@ from elexirion_dagster.spec.base import StepBase
 from elexirion_dagster.spec.edges import assigned, cycle, edges
 from elexirion_dagster.spec.llm import LlmStep
 from elexirion_dagster.spec.pipeline import Pipeline
-from elexirion_dagster.spec.references import Chain, Expression, chains_of, expressions
+from elexirion_dagster.spec.references import Chain, Expression, chains_of, expressions, texts
 from elexirion_dagster.spec.steps import ForEachStep, SwitchStep, branches, inner_names
 
 Path = tuple[str | int, ...]
@@ -47,7 +47,6 @@ class _Scope:
     steps: Mapping[str, StepBase]
     vars: frozenset[str]
     local: frozenset[str] = frozenset()
-    item: bool = False
 
     def roots(self) -> list[str]:
         names = ["inputs", "steps", "vars", "run", *sorted(self.local)]
@@ -56,7 +55,13 @@ class _Scope:
 
 def check(pipeline: Pipeline, engine: Engine) -> list[Issue]:
     """Everything wrong with a pipeline that its shape does not show; warnings included, none raised."""
-    return [*_check_steps(pipeline, engine), *_check_graph(pipeline, engine), *_check_outputs(pipeline, engine), *_inert(pipeline)]
+    return [
+        *_check_steps(pipeline, engine),
+        *_check_graph(pipeline, engine),
+        *_check_outputs(pipeline, engine),
+        *_check_schedule(pipeline),
+        *_inert(pipeline),
+    ]
 
 
 def _start(pipeline: Pipeline) -> _Scope:
@@ -185,21 +190,15 @@ def _check_graph(pipeline: Pipeline, engine: Engine) -> Iterator[Issue]:
 
 def _check_outputs(pipeline: Pipeline, engine: Engine) -> Iterator[Issue]:
     scope = replace(_start(pipeline), steps={step.name: step for step in pipeline.steps}, vars=_all_vars(pipeline))
-    for name, value in pipeline.outputs.items():
-        for path, text in _texts(value, ("outputs", name)):
-            yield from _check_expression(Expression((), text, "template"), path, scope, engine)
+    for text in texts(dict(pipeline.outputs), ("outputs",)):
+        yield from _check_expression(text, (), scope, engine)
 
 
-def _texts(value: object, path: Path) -> Iterator[tuple[Path, str]]:
-    match value:
-        case str():
-            yield path, value
-        case dict():
-            for key, inner in value.items():
-                yield from _texts(inner, (*path, key))
-        case list():
-            for index, inner in enumerate(value):
-                yield from _texts(inner, (*path, index))
+def _check_schedule(pipeline: Pipeline) -> Iterator[Issue]:
+    required = [name for name, declared in pipeline.inputs.items() if declared.required]
+    if pipeline.schedule and required:
+        message = f"a scheduled run has nobody to ask for the input {required[0]!r}"
+        yield Issue(("inputs", required[0]), message, "Give it a default, or remove the schedule.")
 
 
 def _inert(pipeline: Pipeline) -> Iterator[Issue]:

@@ -4,7 +4,8 @@ from dataclasses import dataclass, field
 
 from elexirion_dagster.expressions import Engine
 from elexirion_dagster.spec.base import Effect, StepBase
-from elexirion_dagster.spec.references import reads_files, references
+from elexirion_dagster.spec.pipeline import Pipeline
+from elexirion_dagster.spec.references import chains_of, reads_files, references, texts
 from elexirion_dagster.spec.set import SetStep
 from elexirion_dagster.spec.steps import ForEachStep, inner_steps
 
@@ -97,6 +98,18 @@ def edges(steps: tuple[StepBase, ...], engine: Engine) -> dict[str, tuple[str, .
         program.passed(step, kind)
     position = {step.name: index for index, step in enumerate(steps)}
     return {name: tuple(sorted(deps, key=lambda dep: position.get(dep, -1))) for name, deps in found.items()}
+
+
+def outputs_edges(pipeline: Pipeline, graph: dict[str, tuple[str, ...]], engine: Engine) -> tuple[str, ...]:
+    """The steps that the pipeline's outputs wait for: those they refer to, and those nothing else waits for."""
+    chains = {chain for text in texts(dict(pipeline.outputs)) for chain in chains_of(text, engine)}
+    needed = {chain[1] for chain in chains if chain[0] == "steps" and len(chain) > 1}
+    if ("steps",) in chains:
+        needed = set(graph)
+    if any(chain[0] == "vars" for chain in chains):
+        needed |= {step.name for step in pipeline.steps if assigned(step)}
+    waited_for = {dep for deps in graph.values() for dep in deps}
+    return tuple(name for name in graph if name in needed or name not in waited_for)
 
 
 def _reachable(start: set[str], graph: dict[str, set[str]]) -> set[str]:

@@ -1,8 +1,8 @@
 """The root of a pipeline document."""
 
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, StringConstraints, model_validator
 
 from elexirion_dagster.records import Json
 from elexirion_dagster.spec.base import Name, Retry, Spec
@@ -11,6 +11,7 @@ from elexirion_dagster.spec.steps import Step
 from elexirion_dagster.spec.triggers import Fallback, Partitions, Schedule
 
 InputType = Literal["string", "path", "integer", "number", "boolean", "list", "object"]
+TagKey = Annotated[str, StringConstraints(pattern=r"^([A-Za-z0-9_.-]{1,63}/)?[A-Za-z0-9_.-]{1,63}$")]
 _PYTHON: dict[InputType, tuple[type, ...]] = {
     "string": (str,),
     "path": (str,),
@@ -82,7 +83,7 @@ class Pipeline(Spec):
     """Shown in Dagster, Markdown allowed."""
     version: str | int | float | None = None
     """The author's own version word; recorded, not interpreted."""
-    tags: dict[str, str] = {}
+    tags: dict[TagKey, Annotated[str, StringConstraints(max_length=256)]] = {}
     """Tags of the Dagster job and its runs."""
     inputs: dict[Name, Input] = {}
     """Declared inputs: the job's whole config."""
@@ -100,7 +101,7 @@ class Pipeline(Spec):
     """What to do."""
     outputs: dict[Name, Json] = {}
     """Templates of the run's results; `findings` among them makes the run write a report."""
-    asset: str | None = None
+    asset: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_]+(/[A-Za-z0-9_]+)*$")] | None = None
     """Asset key that a run materialises, such as `scan/nightly_scan`."""
     partitions: Partitions | None = None
     """One Dagster partition per file."""

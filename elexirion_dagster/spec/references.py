@@ -10,17 +10,20 @@ from elexirion_dagster.spec.base import StepBase
 from elexirion_dagster.spec.steps import inner_names, inner_steps
 from elexirion_dagster.spec.transform import Operation, TransformStep
 
-Kind = Literal["template", "condition", "item_condition", "item_template"]
+Kind = Literal["template", "condition"]
 Chain = tuple[str, ...]
+_RECORD = frozenset({"item", "index"})
+"""Names that a transform's operations have besides the ordinary ones."""
 
 
 @dataclass(frozen=True, slots=True)
 class Expression:
-    """One template or condition of a step: where it stands (path below the step) and its text."""
+    """One template or condition of a step: where it stands (path below the step), its text, and names of its own."""
 
     path: tuple[str | int, ...]
     text: str
     kind: Kind
+    local: frozenset[str] = frozenset()
 
 
 def expressions(step: StepBase) -> Iterator[Expression]:
@@ -30,7 +33,8 @@ def expressions(step: StepBase) -> Iterator[Expression]:
         if isinstance(value, str):
             yield Expression((field,), value, "condition")
     for field, value in step.template_values():
-        yield from _strings((field.removesuffix("_"),), value, "template")
+        local = inner_names(step) if field == "key" else frozenset[str]()
+        yield from _strings((field.removesuffix("_"),), value, local)
     if isinstance(step, TransformStep):
         for index, operation in enumerate(step.ops):
             yield from _of_operation(operation, ("ops", index))
@@ -38,14 +42,14 @@ def expressions(step: StepBase) -> Iterator[Expression]:
 
 def _of_operation(operation: Operation, path: tuple[str | int, ...]) -> Iterator[Expression]:
     if operation.filter is not None:
-        yield Expression((*path, "filter"), operation.filter, "item_condition")
-    yield from _strings((*path, "map"), operation.map, "item_template")
+        yield Expression((*path, "filter"), operation.filter, "condition", _RECORD)
+    yield from _strings((*path, "map"), operation.map, _RECORD)
     for word, by in (("sort", operation.sort), ("group", operation.group)):
         if by is not None:
-            yield Expression((*path, word, "by"), as_expression(by.by), "item_template")
+            yield Expression((*path, word, "by"), as_expression(by.by), "template", _RECORD)
     for name, aggregate in (operation.aggregate or {}).items():
         if aggregate.of is not None:
-            yield Expression((*path, "aggregate", name, "of"), as_expression(aggregate.of), "item_template")
+            yield Expression((*path, "aggregate", name, "of"), as_expression(aggregate.of), "template", _RECORD)
 
 
 def as_expression(by: str) -> str:
@@ -55,32 +59,37 @@ def as_expression(by: str) -> str:
     return f"{{{{ item.{by} }}}}" if by.replace(".", "").replace("_", "").isalnum() else f"{{{{ {by} }}}}"
 
 
-def _strings(path: tuple[str | int, ...], value: Json, kind: Kind) -> Iterator[Expression]:
+def _strings(
+    path: tuple[str | int, ...], value: Json, local: frozenset[str] = frozenset()
+) -> Iterator[Expression]:
     match value:
         case str():
-            yield Expression(path, value, kind)
+            yield Expression(path, value, "template", local)
         case dict():
             for key, inner in value.items():
-                yield from _strings((*path, key), inner, kind)
+                yield from _strings((*path, key), inner, local)
         case list() | tuple():
             for index, inner in enumerate(value):
-                yield from _strings((*path, index), inner, kind)
+                yield from _strings((*path, index), inner, local)
         case StepBase():
             return
         case _ if hasattr(value, "model_fields_set"):
             for name, field in type(value).model_fields.items():
-                yield from _strings((*path, field.alias or name), getattr(value, name), kind)
+                yield from _strings((*path, field.alias or name), getattr(value, name), local)
+
+
+def texts(value: Json, path: tuple[str | int, ...] = ()) -> Iterator[Expression]:
+    """Every string inside lists and maps, as a template with its path."""
+    yield from _strings(path, value)
 
 
 def chains_of(expression: Expression, engine: Engine) -> frozenset[Chain]:
     """The chains on free names of one expression, such as `("steps", "review", "data")`."""
     text = expression.text
-    if expression.kind.endswith("condition") and "{{" not in text and "{%" not in text:
+    if expression.kind == "condition" and "{{" not in text and "{%" not in text:
         text = f"{{{{ {text} }}}}"
     chains = engine.references(text)
-    if expression.kind.startswith("item"):
-        return frozenset(chain for chain in chains if chain[0] not in ("item", "index"))
-    return chains
+    return frozenset(chain for chain in chains if chain[0] not in expression.local)
 
 
 def references(step: StepBase, engine: Engine) -> frozenset[Chain]:
@@ -101,3 +110,17 @@ def reads_files(step: StepBase, engine: Engine) -> bool:
     own = (chain for expression in expressions(step) for chain in chains_of(expression, engine))
     lazy = any(chain[-1] == "text" and chain[0] not in ("steps", "inputs", "vars", "run", "env") for chain in own)
     return lazy or any(reads_files(part, engine) for part in inner_steps(step))
+
+
+class References:
+    """The chains of steps, found once per step object: a for_each asks for every item."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._found: dict[int, tuple[StepBase, tuple[Chain, ...]]] = {}
+
+    def of(self, step: StepBase) -> tuple[Chain, ...]:
+        """The step's chains in alphabetical order."""
+        if id(step) not in self._found:
+            self._found[id(step)] = (step, tuple(sorted(references(step, self._engine))))
+        return self._found[id(step)][1]

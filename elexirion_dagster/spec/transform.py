@@ -36,7 +36,7 @@ class Aggregate(Spec):
 
 
 class Operation(Spec):
-    """Exactly one of filter, map, sort, group, aggregate, limit."""
+    """Exactly one of filter, map, sort, group, aggregate, flatten, limit."""
 
     filter: str | None = None
     """Condition over `item`; the records for which it holds stay."""
@@ -48,13 +48,15 @@ class Operation(Spec):
     """Gather records with the same key."""
     aggregate: dict[Name, Aggregate] | None = None
     """Figures by name; after `group` each group gains them, otherwise one record is left."""
+    flatten: str | None = None
+    """Field that holds a list: one record per element, its fields joined to those of the record it came from."""
     limit: int | None = Field(default=None, ge=0)
     """Keep the first so many records."""
 
     @model_validator(mode="after")
     def _one_operation(self) -> Self:
         if len(self.model_fields_set) != 1:
-            raise ValueError("an operation has exactly one of filter, map, sort, group, aggregate, limit")
+            raise ValueError("an operation has exactly one of filter, map, sort, group, aggregate, flatten, limit")
         return self
 
 

@@ -1,12 +1,17 @@
 """What starts a pipeline by itself, and what happens after it failed."""
 
+import re
 from typing import Literal, Self
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from elexirion_dagster.errors import Cause
 from elexirion_dagster.records import Json
 from elexirion_dagster.spec.base import Name, Spec
+
+_CRON_FIELDS = (("minute", 0, 59), ("hour", 0, 23), ("day of month", 1, 31), ("month", 1, 12), ("day of week", 0, 7))
+_CRON_PART = re.compile(r"(\*|(\d+)(-(\d+))?)(/(\d+))?")
 
 
 class Schedule(Spec):
@@ -16,6 +21,34 @@ class Schedule(Spec):
     """Five cron fields."""
     timezone: str = "UTC"
     """IANA time zone name."""
+
+    @field_validator("cron")
+    @classmethod
+    def _cron_is_valid(cls, cron: str) -> str:
+        fields = cron.split()
+        if len(fields) != len(_CRON_FIELDS):
+            raise ValueError(f"a cron schedule has five fields such as '0 2 * * *', {cron!r} has {len(fields)}")
+        for field, (name, low, high) in zip(fields, _CRON_FIELDS, strict=True):
+            if not all(_cron_part_fits(part, low, high) for part in field.split(",")):
+                raise ValueError(f"{field!r} is no {name} of a cron schedule ({low} to {high}, with * , - and /)")
+        return cron
+
+    @field_validator("timezone")
+    @classmethod
+    def _timezone_exists(cls, timezone: str) -> str:
+        try:
+            ZoneInfo(timezone)
+        except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+            raise ValueError(f"{timezone!r} is no time zone such as UTC or Europe/Berlin") from error
+        return timezone
+
+
+def _cron_part_fits(part: str, low: int, high: int) -> bool:
+    match = _CRON_PART.fullmatch(part)
+    if match is None or match[6] == "0":
+        return False
+    numbers = [int(number) for number in (match[2], match[4]) if number]
+    return all(low <= number <= high for number in numbers) and numbers == sorted(numbers)
 
 
 class Fallback(Spec):

@@ -15,6 +15,7 @@ from elexirion_dagster.records import Json, StepResult
 from elexirion_dagster.redact import Redactor
 from elexirion_dagster.spec.base import Retry
 from elexirion_dagster.spec.llm import LlmStep, Model
+from elexirion_dagster.spec.references import References
 from elexirion_dagster.spec.steps import Step
 from elexirion_dagster.steps.threads import Threads
 from elexirion_dagster.store.journal import JournalWriter
@@ -80,6 +81,7 @@ class Shared:
     """What all steps of one run share."""
 
     engine: Engine
+    references: References
     calls: Calls
     pins: Pins
     journal: JournalWriter
@@ -89,6 +91,8 @@ class Shared:
     workspace: Path
     granted: tuple[Path, ...]
     cancelled: threading.Event
+    ceiling: str
+    """What the run may spend on model calls, in words."""
     progress: Callable[[str, int, int, int, str | None], None]
     """Called with path, items done, items failed, items in all, and a note."""
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, replace
 
 from elexirion_dagster.errors import InputError
 from elexirion_dagster.records import Json, StepError, StepResult, Usage
-from elexirion_dagster.spec.steps import ForEachStep
+from elexirion_dagster.spec.llm import LlmStep
+from elexirion_dagster.spec.steps import ForEachStep, inner_steps
 from elexirion_dagster.steps.context import StepContext
 from elexirion_dagster.steps.sequence import Sequel, add_costs, add_usage, run_sequence
 
@@ -22,6 +23,7 @@ def run(step: ForEachStep, ctx: StepContext) -> StepResult:
         kind = type(items).__name__
         raise InputError(f"items of {ctx.path} must be a list, got {kind}", mend="Refer to a list, such as steps.x.data.files.")
     fan_out = _FanOut(step, ctx, items, _keys(step, ctx, items))
+    ctx.shared.progress(ctx.path, 0, 0, len(items), _announcement(step, ctx, len(items)))
     for start in range(0, len(items), step.batch_size or max(len(items), 1)):
         wave = range(start, min(start + (step.batch_size or len(items)), len(items)))
         ctx.shared.threads.each(lambda offset, wave=wave: fan_out.work(wave[offset]), len(wave), max_parallel=step.max_parallel)  # type: ignore[misc]
@@ -29,6 +31,12 @@ def run(step: ForEachStep, ctx: StepContext) -> StepResult:
             break
     fan_out.report()
     return fan_out.result()
+
+
+def _announcement(step: ForEachStep, ctx: StepContext, count: int) -> str | None:
+    """What is said before the first of many model calls: how many items go to which model, at which cost at most."""
+    asked = [model for inner in inner_steps(step) if isinstance(inner, LlmStep) for model in ctx.shared.pins.models(inner.model)[:1]]
+    return f"{count} items go to {asked[0]}, {ctx.shared.ceiling}" if asked and count else None
 
 
 def _keys(step: ForEachStep, ctx: StepContext, items: Sequence[Json]) -> list[str]:

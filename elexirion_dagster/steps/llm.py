@@ -1,17 +1,17 @@
 """Ask a model once; with `output`, get typed data or ask it once more to correct itself."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
 from elexirion_dagster.calls import Answer, Call, cut, shown_prompt
 from elexirion_dagster.errors import ElexirionError, ExpressionError
 from elexirion_dagster.prompting.parse import MalformedOutput, parse, repair_text
-from elexirion_dagster.prompting.render import Example, build_request, example_of
+from elexirion_dagster.prompting.render import Example, build_request
 from elexirion_dagster.providers.base import Capabilities
 from elexirion_dagster.providers.catalog import ModelRef
 from elexirion_dagster.records import Json, Message, Reply, Request, StepResult, TextBlock
 from elexirion_dagster.spec.llm import LlmStep
-from elexirion_dagster.spec.references import references
 from elexirion_dagster.steps.context import Slot, StepContext
 from elexirion_dagster.steps.sequence import add_costs
 
@@ -111,7 +111,8 @@ class _Asking:
 
 
 def _example(prompt: str, answer: Json) -> Example:
-    return example_of(prompt, answer)
+    """A worked example as the two turns it is sent as."""
+    return Example(prompt, answer if isinstance(answer, str) else json.dumps(answer, ensure_ascii=False))
 
 
 def _finished(reply: Reply) -> None:
@@ -132,7 +133,7 @@ def _finished(reply: Reply) -> None:
 def referred_inputs(step: LlmStep, ctx: StepContext) -> Mapping[str, Json]:
     """The values that the prompt template referred to, by dotted path: what the outcome is learned from."""
     found: dict[str, Json] = {}
-    for chain in sorted(references(step, ctx.shared.engine)):
+    for chain in ctx.shared.references.of(step):
         path = ".".join(chain)
         try:
             found[path] = ctx.shared.engine.evaluate(f"{{{{ {path} }}}}", ctx.scope)

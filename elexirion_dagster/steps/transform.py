@@ -1,4 +1,4 @@
-"""Reshape a list of records: filter, map, sort, group, aggregate, limit."""
+"""Reshape a list of records: filter, map, sort, group, aggregate, flatten, limit."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -42,6 +42,8 @@ class _Applied:
             return self._grouped(operation.group)
         if operation.aggregate is not None:
             return self._aggregated(operation.aggregate)
+        if operation.flatten is not None:
+            return [flat for record in self._records for flat in self._flattened(operation.flatten, record)]
         if operation.limit is not None:
             return self._records[: operation.limit]
         return [self._evaluate(operation.map, index, record) for index, record in enumerate(self._records)]
@@ -74,6 +76,13 @@ class _Applied:
         except TypeError as error:
             raise InputError(f"{self._ctx.path}: {sort.by} has values that cannot be ordered: {error}") from error
         return [record for _, record in present] + absent
+
+    def _flattened(self, name: str, record: Json) -> list[Json]:
+        elements = record.get(name) if isinstance(record, dict) else None
+        if not isinstance(elements, list):
+            raise InputError(f"{self._ctx.path}: flatten needs records with a list {name!r}", mend="Name the field that holds a list.")
+        rest = {key: value for key, value in record.items() if key != name}
+        return [{**rest, **(element if isinstance(element, dict) else {name: element})} for element in elements]
 
     def _grouped(self, group: Group) -> list[Json]:
         groups: dict[str, dict[str, Json]] = {}

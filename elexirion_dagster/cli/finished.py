@@ -1,0 +1,39 @@
+"""What a finished run shows."""
+
+from rich.console import Console
+
+from elexirion_dagster.operations.launch import Finished
+from elexirion_dagster.records import Json
+from elexirion_dagster.reports.terminal import findings_table, summary
+
+_ROWS = 30
+_STYLES = {"succeeded": "bold green", "failed": "bold red", "cancelled": "bold yellow"}
+
+
+def as_record(finished: Finished) -> dict[str, Json]:
+    """The run as a JSON object: run, status, cause, message, outputs, reports."""
+    return {
+        "run": finished.run,
+        "status": finished.status,
+        "cause": finished.cause,
+        "message": finished.message,
+        "outputs": finished.outputs,
+        "reports": {kind: str(path) for kind, path in finished.reports.items()},
+    }
+
+
+def show_finished(finished: Finished) -> None:
+    """The report's table where there is one, else the outputs; then where everything lies."""
+    console = Console()
+    if finished.report is not None:
+        console.print(findings_table(finished.report, _ROWS))
+        console.print(summary(finished.report))
+    else:
+        for name, value in finished.outputs.items():
+            console.print(f"[bold]{name}[/bold]:", end=" ")
+            console.print(value if isinstance(value, str) else repr(value), markup=False)
+    console.print(f"run {finished.run} [{_STYLES[finished.status]}]{finished.status}[/]")
+    if finished.message and finished.status != "succeeded":
+        Console(stderr=True).print(finished.message, markup=False, highlight=False)
+    for kind, path in finished.reports.items():
+        console.print(f"  {kind:5} {path}", highlight=False, soft_wrap=True)

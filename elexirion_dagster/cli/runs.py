@@ -1,0 +1,84 @@
+"""`elexirion run`, `scan`, `tour`."""
+
+import json
+import os
+import uuid
+from contextlib import nullcontext
+from pathlib import Path
+
+import click
+
+from elexirion_dagster.cli.exits import DONE, exit_code
+from elexirion_dagster.cli.finished import as_record, show_finished
+from elexirion_dagster.cli.live import shown
+from elexirion_dagster.dialects.load import load_any
+from elexirion_dagster.errors import InputError
+from elexirion_dagster.operations.pipelines import find, model_note, read_inputs
+from elexirion_dagster.run import MODEL_TAG, complete_inputs
+from elexirion_dagster.settings import Settings
+
+SCAN = "nightly_scan"
+
+_model = click.option("--model", metavar="PROVIDER/MODEL", help="Use this model instead of the pipeline's.")
+_no_model = click.option("--no-model", is_flag=True, help="Ask no model; its steps are skipped.")
+_as_json = click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON, and nothing else.")
+
+
+@click.command()
+@click.argument("target", metavar="FILE|NAME")
+@click.argument("assignments", nargs=-1, metavar="[KEY=VALUE]...")
+@_model
+@_no_model
+@_as_json
+def run(target: str, assignments: tuple[str, ...], *, model: str | None, no_model: bool, as_json: bool) -> int:
+    """Run a pipeline with its inputs as KEY=VALUE."""
+    settings = Settings.from_env(os.environ)
+    return _run(find(target, settings), assignments, _tags(model, no_model=no_model), settings, as_json=as_json)
+
+
+@click.command()
+@click.argument("path", default=".", metavar="[PATH]")
+@_model
+@_no_model
+@_as_json
+def scan(path: str, *, model: str | None, no_model: bool, as_json: bool) -> int:
+    """Analyze a repository or folder and write a report."""
+    if not Path(path).is_dir():
+        mend = "Give the path of a folder." if not Path(path).exists() else "Give the folder it lies in."
+        raise InputError(f"{path} is no folder", mend=mend)
+    settings = Settings.from_env(os.environ)
+    return _run(find(SCAN, settings), (f"repo={path}",), _tags(model, no_model=no_model), settings, as_json=as_json)
+
+
+def _tags(model: str | None, *, no_model: bool) -> dict[str, str]:
+    if model and no_model:
+        raise InputError("--model and --no-model exclude each other", mend="Give one of them.")
+    wanted = "none" if no_model else model
+    return {MODEL_TAG: wanted} if wanted else {}
+
+
+def _run(file: Path, assignments: tuple[str, ...], tags: dict[str, str], settings: Settings, *, as_json: bool) -> int:
+    """Check inputs, say which model is asked, run, show the outcome; returns the exit code."""
+    pipeline = load_any(file).pipeline
+    inputs = read_inputs(pipeline, assignments)
+    complete = complete_inputs(pipeline, inputs)
+    given = {name: complete[name] for name in inputs}
+    run_id = str(uuid.uuid4())
+    if not as_json:
+        click.echo(model_note(pipeline, tags.get(MODEL_TAG), settings), err=True)
+    # Dagster takes 1.5 s to import (measured); commands that run nothing need not wait for it.
+    from elexirion_dagster.operations.launch import execute  # noqa: PLC0415
+
+    with nullcontext() if as_json else shown(settings.home / "journal" / run_id, steps=len(pipeline.steps)):
+        finished = execute(file, given, run_id=run_id, tags=tags, settings=settings)
+    if as_json:
+        click.echo(json.dumps(as_record(finished), ensure_ascii=False, indent=2))
+    else:
+        show_finished(finished)
+    return DONE if finished.status == "succeeded" else exit_code(finished.cause)
+
+
+@click.command()
+def tour() -> int:
+    """See a retry, a typed answer and a failover without any key: the model is a script."""
+    raise NotImplementedError

@@ -1,0 +1,54 @@
+"""Declared inputs as the job's whole config: the Launchpad shows them with types, defaults and descriptions."""
+
+from typing import Any
+
+import dagster as dg
+
+from elexirion_dagster.compiler.resources import RUN
+from elexirion_dagster.errors import InputError
+from elexirion_dagster.records import Json
+from elexirion_dagster.run import complete_inputs
+from elexirion_dagster.spec.pipeline import Input, InputType, Pipeline
+
+_TYPES: dict[InputType, Any] = {
+    "string": str,
+    "path": str,
+    "integer": int,
+    "number": float,
+    "boolean": bool,
+    "list": list,
+    "object": dict,
+}
+
+
+def config_mapping(pipeline: Pipeline, console_level: str) -> dg.ConfigMapping:
+    """The mapping from inputs to run config; a wrong value is refused before the run starts.
+
+    `console_level` is the log level of what a run prints; the event log has everything.
+    """
+
+    def to_run_config(inputs: dict[str, Json]) -> dict[str, Json]:
+        given = {name: value for name, value in inputs.items() if value is not None}
+        try:
+            complete_inputs(pipeline, given)
+        except InputError as error:
+            raise dg.DagsterInvalidConfigError(str(error), [], inputs) from error
+        return {
+            "resources": {RUN: {"config": {"inputs": given}}},
+            "loggers": {"console": {"config": {"log_level": console_level}}},
+        }
+
+    fields = {name: _field(name, declared, pipeline) for name, declared in pipeline.inputs.items()}
+    return dg.ConfigMapping(config_fn=to_run_config, config_schema=fields, receive_processed_config_values=True)
+
+
+def _field(name: str, declared: Input, pipeline: Pipeline) -> dg.Field:
+    kind = _TYPES[declared.type]
+    if declared.enum:
+        kind = dg.Enum(f"{pipeline.name}_{name}", [dg.EnumValue(value) for value in declared.enum])
+    if declared.required:
+        return dg.Field(kind, is_required=True, description=declared.description)
+    if declared.default is None:
+        return dg.Field(dg.Noneable(kind), is_required=False, default_value=None, description=declared.description)
+    default = float(declared.default) if declared.type == "number" else declared.default
+    return dg.Field(kind, is_required=False, default_value=default, description=declared.description)

@@ -1,0 +1,77 @@
+"""One pipeline as one job."""
+
+import dagster as dg
+
+from elexirion_dagster.compiler.inputs import config_mapping
+from elexirion_dagster.compiler.ops import IO_MANAGER, OUTPUTS, Finish, outputs_op, step_op
+from elexirion_dagster.compiler.resources import RUN, run_resource, run_tags
+from elexirion_dagster.compiler.values import json_io_manager
+from elexirion_dagster.errors import PipelineError
+from elexirion_dagster.expressions import Engine
+from elexirion_dagster.settings import Settings
+from elexirion_dagster.spec.edges import edges, outputs_edges
+from elexirion_dagster.spec.pipeline import Pipeline
+
+
+def graph_edges(pipeline: Pipeline) -> dict[str, tuple[str, ...]]:
+    """The edges of the job's graph by op, the op of the outputs included, in an order in which each op can be built."""
+    engine = Engine()
+    graph = edges(pipeline.steps, engine)
+    if pipeline.outputs:
+        graph = {**graph, OUTPUTS: outputs_edges(pipeline, graph, engine)}
+    return _topological(graph)
+
+
+def _topological(graph: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+    ordered: dict[str, tuple[str, ...]] = {}
+
+    def place(name: str) -> None:
+        if name not in ordered:
+            for dep in graph[name]:
+                place(dep)
+            ordered[name] = graph[name]
+
+    for name in graph:
+        place(name)
+    return ordered
+
+
+def pipeline_job(
+    pipeline: Pipeline, settings: Settings, executor: dg.ExecutorDefinition | None, finish: Finish
+) -> dg.JobDefinition:
+    """The job: its graph is the YAML, its config the declared inputs."""
+    graph = graph_edges(pipeline)
+    by_name = {step.name: step for step in pipeline.steps}
+    nodes = [
+        step_op(by_name[name], deps) if name in by_name else outputs_op(pipeline, deps, finish)
+        for name, deps in graph.items()
+    ]
+    definition = dg.GraphDefinition(
+        name=pipeline.name,
+        description=pipeline.description,
+        node_defs=nodes,
+        dependencies={name: {dep: dg.DependencyDefinition(dep) for dep in deps} for name, deps in graph.items()},
+    )
+    return definition.to_job(
+        name=pipeline.name,
+        description=pipeline.description,
+        resource_defs={RUN: run_resource(pipeline, settings), IO_MANAGER: json_io_manager},
+        config=config_mapping(pipeline, settings.log_level),
+        tags=run_tags(pipeline),
+        executor_def=executor,
+    )
+
+
+def broken_job(stem: str, error: PipelineError, executor: dg.ExecutorDefinition | None) -> dg.JobDefinition:
+    """Stands for a file that cannot be used: its description and its run carry the error."""
+
+    def compute(_context: dg.OpExecutionContext, _inputs: object) -> None:
+        raise dg.Failure(str(error), metadata={"cause": error.cause}, allow_retries=False)
+
+    op = dg.OpDefinition(name="show_error", compute_fn=compute, outs={}, description=str(error))
+    name = "".join(char if char.isalnum() else "_" for char in stem)
+    description = f"**This pipeline cannot be used.**\n\n```text\n{error}\n```"
+    graph = dg.GraphDefinition(name=f"{name}__broken", node_defs=[op], description=description)
+    return graph.to_job(description=description, executor_def=executor, tags={"elexirion/broken": "true"})
+
+

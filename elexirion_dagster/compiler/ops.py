@@ -1,0 +1,114 @@
+"""One step as one op."""
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import dagster as dg
+from dagster._core.errors import DagsterExecutionInterruptedError
+
+from elexirion_dagster.compiler.metadata import of_result
+from elexirion_dagster.compiler.resources import RUN
+from elexirion_dagster.errors import Cancelled, ElexirionError
+from elexirion_dagster.records import Json, StepResult
+from elexirion_dagster.run import Run
+from elexirion_dagster.spec.pipeline import Pipeline
+from elexirion_dagster.spec.steps import Step
+
+OUTPUTS = "outputs"
+IO_MANAGER = "io_manager"
+
+Finish = Callable[[Run, Mapping[str, Json]], Mapping[str, Any]]
+"""Called with the run and its outputs after the last step; returns metadata to show."""
+
+
+def step_op(step: Step, upstream: tuple[str, ...]) -> dg.OpDefinition:
+    """The op of a top-level step. Its output is the StepResult as JSON, also when the step was skipped."""
+
+    def compute(context: dg.OpExecutionContext, inputs: Mapping[str, Json]) -> Any:
+        run: Run = getattr(context.resources, RUN)
+        before = {name: StepResult.from_json(inputs[name]) for name in upstream}
+        result = _interruptible(lambda: run.step(step, before, listen=context.log.info))
+        shown = of_result(result)
+        if result.status == "failed" and not step.continue_on_error:
+            raise _failure(step.name, result, shown)
+        context.add_output_metadata(shown)
+        yield dg.Output(result.to_json())
+
+    return dg.OpDefinition(
+        name=step.name,
+        compute_fn=compute,
+        ins={name: dg.In(dagster_type=dict) for name in upstream},
+        outs={"result": dg.Out(dagster_type=dict, io_manager_key=IO_MANAGER)},
+        description=_description(step),
+        required_resource_keys={RUN},
+        tags={f"dagster/kind/{step.type}": ""},
+    )
+
+
+def outputs_op(pipeline: Pipeline, upstream: tuple[str, ...], finish: Finish) -> dg.OpDefinition:
+    """The last op of a pipeline with `outputs`: evaluates them and hands them to `finish`."""
+
+    def compute(context: dg.OpExecutionContext, inputs: Mapping[str, Json]) -> Any:
+        run: Run = getattr(context.resources, RUN)
+        before = {name: StepResult.from_json(inputs[name]) for name in upstream}
+        try:
+            outputs = _interruptible(lambda: run.outputs(before))
+            shown = {**_shown(outputs), **finish(run, outputs)}
+        except ElexirionError as error:
+            raise dg.Failure(str(error), metadata={"cause": error.cause}, allow_retries=False) from error
+        context.add_output_metadata(shown)
+        if pipeline.asset:
+            context.log_event(dg.AssetMaterialization(pipeline.asset.split("/"), metadata=_numbers(shown)))
+        yield dg.Output(outputs)
+
+    return dg.OpDefinition(
+        name=OUTPUTS,
+        compute_fn=compute,
+        ins={name: dg.In(dagster_type=dict) for name in upstream},
+        outs={"result": dg.Out(dagster_type=dict, io_manager_key=IO_MANAGER)},
+        description="The pipeline's outputs, evaluated after every step.",
+        required_resource_keys={RUN},
+    )
+
+
+def _interruptible(work: Callable[[], Any]) -> Any:
+    """Do the work; being told to stop becomes Dagster's own interruption, a full disk its failure."""
+    try:
+        return work()
+    except Cancelled as error:
+        raise DagsterExecutionInterruptedError from error
+
+
+def _failure(name: str, result: StepResult, shown: Mapping[str, Any]) -> dg.Failure:
+    error = result.error
+    message = f"{name} failed ({error.cause}): {error.message}" if error else f"{name} failed"
+    mend = f"\n{error.mend}" if error and error.mend else ""
+    return dg.Failure(f"{message}{mend}", metadata=dict(shown), allow_retries=False)
+
+
+def _description(step: Step) -> str:
+    """The step's own description, and its definition as it stands in the YAML."""
+    whole = step.model_dump(mode="json", by_alias=True, exclude_unset=True, exclude={"name", "description"})
+    definition = f"```json\n{json.dumps(whole, indent=2, ensure_ascii=False)}\n```"
+    return f"{step.description}\n\n{definition}" if step.description else definition
+
+
+def _shown(outputs: Mapping[str, Json]) -> dict[str, Any]:
+    """Outputs as metadata: numbers and short texts as they are, lists as their length."""
+    shown: dict[str, Any] = {}
+    for name, value in outputs.items():
+        match value:
+            case bool() | int() | float():
+                shown[name] = value
+            case str():
+                shown[name] = dg.MetadataValue.md(value[:4000])
+            case list():
+                shown[name] = len(value)
+            case dict():
+                shown[name] = dg.MetadataValue.json(value)
+    return shown
+
+
+def _numbers(shown: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in shown.items() if isinstance(value, int | float | dg.MetadataValue)}

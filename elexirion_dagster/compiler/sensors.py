@@ -1,0 +1,109 @@
+"""Sensors of the runtime location: how runs ended goes to the journal, the journal to the tables."""
+
+from collections.abc import Mapping
+
+import dagster as dg
+from dagster._core.events import DagsterEventType
+
+from elexirion_dagster.errors import CAUSES, Cause
+from elexirion_dagster.run import PIPELINE_TAG, ROOT_RUN_TAG
+from elexirion_dagster.settings import Settings
+from elexirion_dagster.store.database import ingest
+from elexirion_dagster.store.home import open_home
+from elexirion_dagster.store.journal import JournalWriter
+
+_ENDS = {
+    DagsterEventType.RUN_SUCCESS: "succeeded",
+    DagsterEventType.RUN_FAILURE: "failed",
+    DagsterEventType.RUN_CANCELED: "cancelled",
+}
+_BATCH = 200
+
+
+def record_end(instance: dg.DagsterInstance, run: dg.DagsterRun, settings: Settings) -> tuple[str, Cause | None, str | None]:
+    """Journal how a finished run ended; returns status (succeeded, failed, cancelled), cause and message."""
+    status, cause, message = how_it_ended(instance, run)
+    root = run.tags.get(ROOT_RUN_TAG) or run.root_run_id or run.run_id
+    record = instance.get_run_record_by_id(run.run_id)
+    duration = record.end_time - record.start_time if record and record.end_time and record.start_time else None
+    journal = JournalWriter(open_home(settings.home), root_run=root, run=run.run_id)
+    journal.append("run_finished", durable=True, status=status, cause=cause, message=message, duration_s=duration)
+    journal.close()
+    return status, cause, message
+
+
+def how_it_ended(instance: dg.DagsterInstance, run: dg.DagsterRun) -> tuple[str, Cause | None, str | None]:
+    """Status, cause and message of a finished run, from its event log."""
+    match run.status:
+        case dg.DagsterRunStatus.SUCCESS:
+            return "succeeded", None, None
+        case dg.DagsterRunStatus.CANCELED:
+            return "cancelled", "cancelled", "the run was cancelled"
+    failures = instance.all_logs(run.run_id, of_type=DagsterEventType.STEP_FAILURE)
+    for entry in failures:
+        data = entry.dagster_event.step_failure_data if entry.dagster_event else None
+        if data is not None and data.user_failure_data is not None:
+            return "failed", _cause(data.user_failure_data.metadata), data.user_failure_data.description
+    ends = instance.all_logs(run.run_id, of_type=DagsterEventType.RUN_FAILURE)
+    message = next((entry.dagster_event.message for entry in ends if entry.dagster_event), None)
+    return "failed", "unknown" if failures else "worker_lost", message
+
+
+def _cause(metadata: Mapping[str, dg.MetadataValue]) -> Cause:
+    value = metadata["cause"].value if "cause" in metadata else None
+    return next((cause for cause in CAUSES if cause == value), "unknown")
+
+
+def record_runs_sensor(settings: Settings) -> dg.SensorDefinition:
+    """Journals every finished pipeline run, failed ones with their cause; begins with the runs that end from now on."""
+
+    @dg.sensor(
+        name="record_runs",
+        minimum_interval_seconds=5,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Records how each pipeline run ended, with the cause of a failure.",
+    )
+    def record_runs(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+        cursors = _cursors(context)
+        recorded = 0
+        for event_type in _ENDS:
+            changes = context.instance.fetch_run_status_changes(
+                dg.RunStatusChangeRecordsFilter(event_type, after_storage_id=cursors[event_type]), _BATCH, ascending=True
+            )
+            for change in changes.records:
+                run = context.instance.get_run_by_id(change.event_log_entry.run_id)
+                if run is not None and PIPELINE_TAG in run.tags:
+                    record_end(context.instance, run, settings)
+                    recorded += 1
+                cursors[event_type] = change.storage_id
+        context.update_cursor(",".join(str(cursors[event_type]) for event_type in _ENDS))
+        return dg.SkipReason(f"recorded {recorded} finished runs")
+
+    return record_runs
+
+
+def _cursors(context: dg.SensorEvaluationContext) -> dict[DagsterEventType, int]:
+    """The last storage id seen per kind of end; the newest there is on the first tick."""
+    if context.cursor:
+        return dict(zip(_ENDS, (int(part) for part in context.cursor.split(",")), strict=True))
+    cursors = {}
+    for event_type in _ENDS:
+        newest = context.instance.fetch_run_status_changes(event_type, 1).records
+        cursors[event_type] = newest[0].storage_id if newest else 0
+    return cursors
+
+
+def ingest_sensor(settings: Settings) -> dg.SensorDefinition:
+    """Loads new journal lines into DuckDB."""
+
+    @dg.sensor(
+        name="ingest_outcomes",
+        minimum_interval_seconds=30,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Loads new journal lines into the DuckDB tables.",
+    )
+    def ingest_outcomes() -> dg.SkipReason:
+        report = ingest(open_home(settings.home))
+        return dg.SkipReason(f"loaded {report.lines} journal lines from {report.files} files")
+
+    return ingest_outcomes

@@ -1,0 +1,46 @@
+"""The runtime's code location: every pipeline as a job, with our executor and sensors."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from elexirion_dagster.compiler.compile import compile_files
+from elexirion_dagster.compiler.jobs import pipeline_job
+from elexirion_dagster.compiler.sensors import ingest_sensor, record_runs_sensor
+from elexirion_dagster.dialects.load import load_any
+from elexirion_dagster.execution.executor import thread_executor
+from elexirion_dagster.operations.pipelines import find_all
+from elexirion_dagster.records import Json
+from elexirion_dagster.reports.report import Report
+from elexirion_dagster.reports.write import write
+from elexirion_dagster.run import Run
+from elexirion_dagster.settings import Settings
+from elexirion_dagster.store.home import open_home
+
+
+@dg.definitions
+def defs() -> dg.Definitions:
+    """All pipelines found in ./pipelines_yaml, $ELEXIRION_PIPELINES and the package."""
+    settings = Settings.from_env(os.environ)
+    sensors = [record_runs_sensor(settings), ingest_sensor(settings)]
+    return compile_files(
+        find_all(settings).values(), settings, executor=thread_executor, finish=write_report, sensors=sensors
+    )
+
+
+def job_of_file(path: str) -> dg.JobDefinition:
+    """The job of one pipeline file, for a run outside the code location."""
+    pipeline = load_any(Path(path)).pipeline
+    return pipeline_job(pipeline, Settings.from_env(os.environ), thread_executor, write_report)
+
+
+def write_report(run: Run, outputs: Mapping[str, Json]) -> dict[str, Any]:
+    """Write the report of a run whose outputs hold findings; returns where it lies, as metadata."""
+    if not isinstance(outputs.get("findings"), list):
+        return {}
+    folder = open_home(run.settings.home).report(run.info.run)
+    written = write(Report.from_outputs(outputs, run.facts()), folder)
+    return {name.replace(".", "_"): dg.MetadataValue.path(str(path)) for name, path in written.items()}

@@ -1,0 +1,60 @@
+"""Long-running programs that live and end together."""
+
+import signal
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Self
+
+_GRACE_S = 15.0
+
+
+class Group:
+    """Starts programs with one environment; when one ends, or the block is left, all are ended."""
+
+    def __init__(self, environment: Mapping[str, str], *, cwd: Path) -> None:
+        self._environment = dict(environment)
+        self._cwd = cwd
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+
+    def start(self, name: str, command: Sequence[str]) -> None:
+        """Start a program in a process group of its own, so that this process decides when it ends."""
+        self._processes[name] = subprocess.Popen(
+            command, env=self._environment, cwd=self._cwd, stdin=subprocess.DEVNULL, start_new_session=True
+        )
+
+    def ended(self) -> tuple[str, int] | None:
+        """The first program that has ended, with its exit code."""
+        for name, process in self._processes.items():
+            code = process.poll()
+            if code is not None:
+                return name, code
+        return None
+
+    def wait(self) -> int:
+        """Wait until a program ends by itself; returns its exit code."""
+        while (ended := self.ended()) is None:
+            time.sleep(0.5)
+        return ended[1]
+
+    def __enter__(self) -> Self:
+        signal.signal(signal.SIGTERM, _interrupt)
+        return self
+
+    def __exit__(self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None) -> None:
+        for process in self._processes.values():
+            if process.poll() is None:
+                process.send_signal(signal.SIGINT)
+        deadline = time.monotonic() + _GRACE_S
+        for process in self._processes.values():
+            try:
+                process.wait(max(0.0, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt

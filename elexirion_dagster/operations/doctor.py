@@ -1,0 +1,79 @@
+"""What is configured, what is missing, how to mend it."""
+
+import importlib.metadata
+import platform
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from elexirion_dagster.codebase.analyzers.catalog import ANALYZERS
+from elexirion_dagster.codebase.executables import find
+from elexirion_dagster.errors import ElexirionError
+from elexirion_dagster.operations.instance import init
+from elexirion_dagster.operations.pipelines import listing
+from elexirion_dagster.providers.catalog import configured, resolve
+from elexirion_dagster.settings import Settings
+
+_PACKAGES = ("elexirion", "dagster", "dagster-webserver", "duckdb", "anthropic")
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """One thing looked at: `ok` None means that it is optional and absent."""
+
+    subject: str
+    ok: bool | None
+    detail: str
+    mend: str | None = None
+
+
+def examine(settings: Settings) -> list[Diagnosis]:
+    """Look at everything a run needs, without network."""
+    return [*_programs(), _home(settings), *_models(settings), *_pipelines(settings), _optimizer()]
+
+
+def _programs() -> Iterator[Diagnosis]:
+    yield Diagnosis("python", ok=True, detail=platform.python_version())
+    for package in _PACKAGES:
+        yield Diagnosis(package, ok=True, detail=importlib.metadata.version(package))
+    git = shutil.which("git")
+    yield Diagnosis("git", bool(git) or None, git or "not found", None if git else "Install git: without it every file is listed.")
+    for name in ANALYZERS:
+        path = find(name)
+        yield Diagnosis(f"analyzer {name}", path is not None, str(path or "not found"), None if path else f"pip install {name}")
+
+
+def _home(settings: Settings) -> Diagnosis:
+    try:
+        home = init(settings).home
+    except ElexirionError as error:
+        return Diagnosis("home", ok=False, detail=error.message, mend=error.mend)
+    return Diagnosis("home", ok=True, detail=str(home.path))
+
+
+def _models(settings: Settings) -> Iterator[Diagnosis]:
+    for name, is_configured, mend in configured(settings):
+        yield Diagnosis(f"model provider {name}", is_configured or None, "configured" if is_configured else "not configured", None if is_configured else mend)
+    try:
+        models = resolve("auto", settings)
+    except ElexirionError as error:
+        yield Diagnosis("model: auto", ok=False, detail=error.message, mend=error.mend)
+        return
+    named = ", ".join(str(model) for model in models)
+    detail = named or "none: model steps are skipped, analyzers still run"
+    yield Diagnosis("model: auto", bool(models) or None, detail)
+
+
+def _pipelines(settings: Settings) -> Iterator[Diagnosis]:
+    for row in listing(settings):
+        if row.error is not None:
+            yield Diagnosis(f"pipeline {row.name}", ok=False, detail=row.error)
+    yield Diagnosis("pipelines", ok=True, detail=f"{sum(row.error is None for row in listing(settings))} can be run")
+
+
+def _optimizer() -> Diagnosis:
+    try:
+        version = importlib.metadata.version("dspy")
+    except importlib.metadata.PackageNotFoundError:
+        return Diagnosis("optimizer", None, "dspy is not installed", "pip install 'elexirion[optimizer]'")
+    return Diagnosis("optimizer", ok=True, detail=f"dspy {version}")

@@ -1,0 +1,70 @@
+"""Run one pipeline in this process as a run of the home's Dagster instance."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import dagster as dg
+from dagster._core.execution.api import execute_run
+
+from elexirion_dagster.compiler.ops import OUTPUTS
+from elexirion_dagster.compiler.resources import TRIGGER_TAG
+from elexirion_dagster.compiler.sensors import record_end
+from elexirion_dagster.errors import Cause
+from elexirion_dagster.operations.instance import init
+from elexirion_dagster.records import Json
+from elexirion_dagster.reports.json_report import load
+from elexirion_dagster.reports.report import Report
+from elexirion_dagster.settings import Settings
+
+LOCATION = "elexirion_dagster"
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """How a run ended: status succeeded, failed or cancelled; `outputs` as the pipeline declares them."""
+
+    run: str
+    status: str
+    cause: Cause | None
+    message: str | None
+    outputs: Mapping[str, Json]
+    report: Report | None
+    reports: Mapping[str, Path]
+    """Report files by kind; empty where the pipeline reports no findings."""
+
+
+def execute(
+    file: Path, inputs: Mapping[str, Json], *, run_id: str, tags: Mapping[str, str], settings: Settings
+) -> Finished:
+    """Run the pipeline in `file` to its end. Being interrupted ends its children and marks the run cancelled."""
+    home = init(settings).home
+    with dg.DagsterInstance.from_config(str(home.dagster)) as instance:
+        job = dg.build_reconstructable_job(
+            "elexirion_dagster.definitions", "job_of_file", reconstructable_args=(str(file),)
+        )
+        definition = job.get_definition()
+        run = instance.create_run_for_job(
+            job_def=definition,
+            run_id=run_id,
+            run_config=dict(inputs),
+            tags={**definition.tags, **tags, TRIGGER_TAG: "cli", ".dagster/repository": f"__repository__@{LOCATION}"},
+            job_code_origin=job.get_python_origin(),
+        )
+        execute_run(job, run, instance)
+        ended = instance.get_run_by_id(run_id)
+        if ended is None:
+            raise dg.DagsterRunNotFoundError(f"run {run_id} is gone from the instance", invalid_run_id=run_id)
+        status, cause, message = record_end(instance, ended, settings)
+        outputs = _outputs(Path(instance.storage_directory()) / run_id)
+    folder = home.report(run_id)
+    files = {file.suffix[1:]: file for file in sorted(folder.iterdir())} if folder.is_dir() else {}
+    report = load(files["json"].read_text(encoding="utf-8")) if "json" in files else None
+    return Finished(run_id, status, cause, message, outputs, report, files)
+
+
+def _outputs(storage: Path) -> dict[str, Json]:
+    """What the outputs op of a run left in the instance's storage."""
+    path = storage / OUTPUTS / "result.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}

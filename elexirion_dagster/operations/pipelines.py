@@ -1,0 +1,140 @@
+"""Pipelines as files: where they are, what they declare, whether they are right."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+
+from elexirion_dagster.dialects.load import Loaded, load_any
+from elexirion_dagster.errors import InputError, PipelineError
+from elexirion_dagster.providers.catalog import resolve
+from elexirion_dagster.records import Json
+from elexirion_dagster.run import NO_MODEL
+from elexirion_dagster.settings import Settings
+from elexirion_dagster.spec.base import StepBase
+from elexirion_dagster.spec.llm import LlmStep
+from elexirion_dagster.spec.pipeline import Input, Pipeline
+from elexirion_dagster.spec.steps import inner_steps
+from elexirion_dagster.yamlio import load_text
+
+SUFFIXES = (".yaml", ".yml")
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """One pipeline file as `elexirion list` shows it; `error` says why it cannot be used."""
+
+    name: str
+    file: Path
+    pipeline: Pipeline | None
+    error: str | None
+
+
+def folders(settings: Settings) -> list[Path]:
+    """The folders that are looked through, first to last."""
+    package = Path(__file__).parent.parent
+    shipped = next((path for path in (package / "pipelines_yaml", package.parent / "pipelines_yaml") if path.is_dir()), None)
+    own = [Path.cwd() / "pipelines_yaml", *([settings.pipelines] if settings.pipelines else [])]
+    found = [folder.resolve() for folder in (*own, *([shipped] if shipped else [])) if folder.is_dir()]
+    return list(dict.fromkeys(found))
+
+
+def find_all(settings: Settings) -> dict[str, Path]:
+    """Every pipeline file by its stem; the first folder that has a stem wins."""
+    files: dict[str, Path] = {}
+    for folder in folders(settings):
+        for file in sorted(path for path in folder.iterdir() if path.suffix in SUFFIXES and path.is_file()):
+            files.setdefault(file.stem, file)
+    return files
+
+
+def find(target: str, settings: Settings) -> Path:
+    """The file of a pipeline that is given by path or by name. Raises InputError with the nearest name."""
+    path = Path(target)
+    if path.suffix in SUFFIXES or "/" in target:
+        if not path.is_file():
+            raise InputError(f"there is no file {target}", mend="Give the path of a pipeline, or a name from `elexirion list`.")
+        return path.resolve()
+    known = find_all(settings)
+    if target not in known:
+        close = get_close_matches(target, known, n=1)
+        mend = f"Did you mean {close[0]!r}?" if close else f"Known: {', '.join(known) or 'none'}."
+        raise InputError(f"there is no pipeline {target!r}", mend=mend)
+    return known[target]
+
+
+def listing(settings: Settings) -> list[Listed]:
+    """Every pipeline found, broken ones with their error."""
+    rows = []
+    for name, file in find_all(settings).items():
+        try:
+            rows.append(Listed(name, file, load_any(file).pipeline, None))
+        except PipelineError as error:
+            rows.append(Listed(name, file, None, str(error)))
+    return rows
+
+
+def check(targets: list[str], settings: Settings) -> list[tuple[Path, Loaded | PipelineError]]:
+    """Load and check the given files or names, or all that are found."""
+    files = [find(target, settings) for target in targets] or list(find_all(settings).values())
+    checked: list[tuple[Path, Loaded | PipelineError]] = []
+    for file in files:
+        try:
+            checked.append((file, load_any(file)))
+        except PipelineError as error:
+            checked.append((file, error))
+    return checked
+
+
+def read_inputs(pipeline: Pipeline, assignments: tuple[str, ...]) -> dict[str, Json]:
+    """Inputs from `KEY=VALUE` words, read by the declared type. Raises InputError naming the word."""
+    given: dict[str, Json] = {}
+    for assignment in assignments:
+        key, equals, text = assignment.partition("=")
+        name = key if key in pipeline.inputs else key.lower()
+        if not equals or name not in pipeline.inputs:
+            known = ", ".join(f"{known}=…" for known in pipeline.inputs) or "none"
+            raise InputError(f"{assignment!r} is no input of {pipeline.name}", mend=f"Its inputs: {known}")
+        given[name] = _read(name, pipeline.inputs[name], text)
+    return given
+
+
+def _read(name: str, declared: Input, text: str) -> Json:
+    """One value from the command line: text for strings and paths, YAML for everything else."""
+    if declared.type in ("string", "path"):
+        return text
+    try:
+        value = load_text(text).data
+    except PipelineError as error:
+        raise InputError(f"{name}={text} is not a {declared.type}: {error.problems[0].message}") from error
+    if not declared.accepts(value):
+        raise InputError(f"{name} must be a {declared.type}, got {text!r}", mend=_example(name, declared))
+    return value
+
+
+def _example(name: str, declared: Input) -> str:
+    examples: Mapping[str, str] = {
+        "integer": "3",
+        "number": "0.5",
+        "boolean": "true",
+        "list": "'[a, b]'",
+        "object": "'{a: 1}'",
+    }
+    return f"For instance {name}={examples[declared.type]}."
+
+
+def model_note(pipeline: Pipeline, override: str | None, settings: Settings) -> str:
+    """Which model the pipeline asks and up to which cost, or why it asks none."""
+    if not any(_asks_models(step) for step in pipeline.steps):
+        return f"{pipeline.name} asks no model."
+    wanted = override or pipeline.model
+    models = () if wanted == NO_MODEL else resolve(wanted, settings)
+    if not models:
+        why = "as you asked" if override == NO_MODEL else "none is configured, see `elexirion doctor`"
+        return f"No model is asked ({why}); steps that need one are skipped."
+    ceiling = "no ceiling set" if pipeline.budget.usd is None else f"at most ${pipeline.budget.usd:.2f}"
+    return f"Model: {', then '.join(str(model) for model in models)}; {ceiling}. --no-model turns it off."
+
+
+def _asks_models(step: StepBase) -> bool:
+    return isinstance(step, LlmStep) or any(_asks_models(inner) for inner in inner_steps(step))

@@ -1,0 +1,62 @@
+"""The Dagster web server and daemon over this home's instance."""
+
+import os
+import shutil
+import socket
+import sys
+import sysconfig
+import time
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+from elexirion_dagster.errors import ElexirionError, InputError
+from elexirion_dagster.execution.processes import Group
+from elexirion_dagster.operations.instance import dagster_environment, init, workspace_file
+from elexirion_dagster.settings import Settings
+
+HOST = "127.0.0.1"
+_READY_S = 120
+
+
+def serve(settings: Settings, *, port: int, say: Callable[[str], None]) -> int:
+    """Run both until one ends or the user stops them; returns the exit code."""
+    home = init(settings).home
+    if _taken(port):
+        raise InputError(f"port {port} is in use", mend="Give another with --port.")
+    environment = dagster_environment(home, os.environ)
+    workspace = str(workspace_file(home))
+    commands = {
+        "webserver": [_program("dagster-webserver"), "-h", HOST, "-p", str(port), "-w", workspace],
+        "daemon": [_program("dagster-daemon"), "run", "-w", workspace],
+    }
+    with Group(environment, cwd=Path.cwd()) as group:
+        for name, command in commands.items():
+            group.start(name, command)
+        say(f"starting Dagster on http://{HOST}:{port} (instance {home.dagster}); Ctrl-C ends it")
+        _wait_until_ready(group, port, say)
+        return group.wait()
+
+
+def _wait_until_ready(group: Group, port: int, say: Callable[[str], None]) -> None:
+    deadline = time.monotonic() + _READY_S
+    while time.monotonic() < deadline and group.ended() is None:
+        if _taken(port):
+            say(f"ready: http://{HOST}:{port}")
+            return
+        time.sleep(0.2)
+
+
+def _taken(port: int) -> bool:
+    with closing(socket.socket()) as probe:
+        probe.settimeout(1)
+        return probe.connect_ex((HOST, port)) == 0
+
+
+def _program(name: str) -> str:
+    """The program that was installed beside this interpreter, else the one on the PATH."""
+    beside = Path(sysconfig.get_path("scripts")) / name
+    found = str(beside) if beside.exists() else shutil.which(name)
+    if found is None:
+        raise ElexirionError(f"{name} is not installed", cause="command_failed", mend=f"{sys.executable} -m pip install {name}")
+    return found

@@ -1,0 +1,163 @@
+"""ONE step: reuse a finished result, dispatch, retry, time, record."""
+
+import hashlib
+import json
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from elexirion_dagster.errors import Cancelled, ElexirionError, StorageError
+from elexirion_dagster.records import Json, StepError, StepResult
+from elexirion_dagster.spec.base import CALL_CAUSES
+from elexirion_dagster.spec.references import Chain
+from elexirion_dagster.spec.steps import Step
+from elexirion_dagster.steps.catalog import RUNNERS
+from elexirion_dagster.steps.context import StepContext, View
+from elexirion_dagster.steps.files import write_text
+from elexirion_dagster.store.replay import Replay
+
+_log = logging.getLogger(__name__)
+
+
+class Runner:
+    """Runs steps and their inner steps for one run, reusing what the journal knows."""
+
+    def __init__(self, replay: Replay) -> None:
+        self._replay = replay
+        self._definitions: dict[int, tuple[Step, bytes]] = {}
+
+    def __call__(self, step: Step, ctx: StepContext) -> StepResult:
+        """Run one step. Every failure becomes a failed result with a cause; only Cancelled and StorageError are raised."""
+        started, begun = datetime.now(UTC), time.monotonic()
+        here = replace(ctx, deadline=_deadline(step, ctx))
+        digest = input_hash(self._definition(step), ctx.shared.references.of(step), ctx.scope)
+        known = self._replay.step(ctx.path, digest)
+        if known is not None:
+            return replace(known, metadata={**known.metadata, "reused": True})
+        result = replace(_guarded(step, here), duration_s=round(time.monotonic() - begun, 6))
+        ctx.shared.journal.append(
+            "step",
+            durable="." not in ctx.path,
+            path=ctx.path,
+            step=step.name,
+            step_type=step.type,
+            status=result.status,
+            input_hash=digest,
+            result=replace(result, metadata={}).to_json(),
+            started_at=started.isoformat(),
+            duration_s=result.duration_s,
+        )
+        return result
+
+
+    def _definition(self, step: Step) -> bytes:
+        """What the step is, as bytes; made once per step."""
+        if id(step) not in self._definitions:
+            text = step.model_dump_json(by_alias=True, exclude={"name", "description", "needs", "timeout_s", "retry"})
+            self._definitions[id(step)] = (step, text.encode())
+        return self._definitions[id(step)][1]
+
+
+def _deadline(step: Step, ctx: StepContext) -> float | None:
+    own = None if step.timeout_s is None else time.monotonic() + step.timeout_s
+    return min((limit for limit in (own, ctx.deadline) if limit is not None), default=None)
+
+
+def _guarded(step: Step, ctx: StepContext) -> StepResult:
+    """The step's result; what it raises becomes a failed result."""
+    try:
+        return _tried(step, ctx)
+    except (Cancelled, StorageError):
+        raise
+    except ElexirionError as error:
+        return _failure(ctx, error)
+    except RecursionError as error:
+        return _failure(ctx, ElexirionError(f"values are nested too deeply: {error}", cause="bad_input"))
+    except Exception as error:
+        _log.exception("step %s raised", ctx.path)
+        return _failure(ctx, ElexirionError(f"{type(error).__name__}: {error}", cause="unknown"))
+
+
+def _failure(ctx: StepContext, error: ElexirionError) -> StepResult:
+    message = ctx.shared.redactor.text(error.message)
+    return StepResult("failed", error=StepError(error.cause, message, error.mend))
+
+
+def _tried(step: Step, ctx: StepContext) -> StepResult:
+    """Run the step unless its condition is false, again as its `retry` says, and write its output file."""
+    ctx.go_on()
+    if not _wanted(step, ctx):
+        return StepResult("skipped", reason=f"when is false: {step.when}")
+    attempts = step.retry.max_attempts if step.retry else 1
+    for attempt in range(1, attempts + 1):
+        last = attempt == attempts
+        try:
+            result = RUNNERS[step.type](step, ctx)
+        except ElexirionError as error:
+            if last or not _again(step, error.cause):
+                raise
+        else:
+            if last or result.error is None or not _again(step, result.error.cause):
+                return _with_file(step, ctx, result)
+        _wait(step, ctx, attempt)
+    raise AssertionError("the last attempt returns or raises")
+
+
+def _again(step: Step, cause: str) -> bool:
+    """Whether the whole step is repeated after this cause; a model call repeats its own causes itself."""
+    if step.retry is None or cause not in step.retry.on:
+        return False
+    return step.type != "llm" or cause not in CALL_CAUSES
+
+
+def _wait(step: Step, ctx: StepContext, attempt: int) -> None:
+    seconds = step.retry.wait_s(attempt) if step.retry else 0.0
+    if ctx.shared.cancelled.wait(min(seconds, ctx.time_left_s())):
+        raise Cancelled
+
+
+def _wanted(step: Step, ctx: StepContext) -> bool:
+    return step.when if isinstance(step.when, bool) else ctx.shared.engine.condition(step.when, ctx.scope)
+
+
+def _with_file(step: Step, ctx: StepContext, result: StepResult) -> StepResult:
+    """Write `output_to`; its path joins the metadata."""
+    if step.output_to is None or result.status not in ("succeeded", "degraded"):
+        return result
+    text = result.text if result.text is not None else json.dumps(result.data, ensure_ascii=False, indent=2)
+    path = write_text(ctx, ctx.render(step.output_to), text)
+    return replace(result, metadata={**result.metadata, "output_to": path})
+
+
+def input_hash(definition: bytes, chains: Sequence[Chain], scope: Mapping[str, Json]) -> str:
+    """SHA-256 over a step's definition and every value its templates refer to: equal hash, equal work."""
+    digest = hashlib.sha256(definition)
+    for chain in chains:
+        digest.update(f"\n{'.'.join(chain)}={_value_digest(chain, scope)}".encode())
+    return digest.hexdigest()
+
+
+def _value_digest(chain: Chain, scope: Mapping[str, Json]) -> str:
+    """Digest of what a chain leads to; parts of a step's result are digested once and remembered there."""
+    if chain[0] == "run":
+        return "run"
+    value: Json = scope
+    owner: View | None = None
+    rest: tuple[str, ...] = ()
+    for index, name in enumerate(chain):
+        if not isinstance(value, Mapping) or name not in value:
+            break
+        value = value[name]
+        if isinstance(value, View):
+            owner, rest = value, chain[index + 1 :]
+    if owner is not None and rest in owner.digests:
+        return owner.digests[rest]
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), default=repr)
+    found = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+    if owner is not None:
+        owner.digests[rest] = found
+    return found
+
+
