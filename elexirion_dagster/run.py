@@ -24,7 +24,7 @@ from elexirion_dagster.spec.references import References
 from elexirion_dagster.spec.steps import Step
 from elexirion_dagster.steps.context import Shared, Slot, StepContext, view
 from elexirion_dagster.steps.threads import Threads
-from elexirion_dagster.store.home import open_home
+from elexirion_dagster.store.home import Home, open_home, storage_error
 from elexirion_dagster.store.journal import JournalWriter
 from elexirion_dagster.store.ledger import Ledger, Limit
 from elexirion_dagster.store.prompts import Stale, current, slot_hash
@@ -89,7 +89,7 @@ class Run:
             redactor=redactor,
             threads=Threads(pipeline.limits.threads or settings.max_threads),
             retry=pipeline.retry,
-            workspace=home.workspace(info.run).resolve(),
+            workspace=_workspace(home, info.run),
             granted=granted,
             cancelled=self.cancelled,
             ceiling="no ceiling set" if pipeline.budget.usd is None else f"at most ${pipeline.budget.usd:.2f}",
@@ -254,6 +254,16 @@ class _Pins:
                 mend="Start a new run.",
             )
         return slot
+
+
+def _workspace(home: Home, run: str) -> Path:
+    """The run's own folder, made if need be."""
+    folder = home.workspace(run)
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise storage_error(error, folder) from error
+    return folder.resolve()
 
 
 def _file_text(record: Mapping[str, Json], name: str, granted: tuple[Path, ...]) -> str:

@@ -54,8 +54,8 @@ class Settings(BaseModel):
     """`ELEXIRION_BUDGET_USD_PER_DAY`: ceiling over all runs of this home since midnight UTC, in dollars."""
     environ: dict[str, str] = Field(default_factory=dict, repr=False)
     """The whole environment, for the names a pipeline lists under `env:`."""
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "WARNING"
-    """`ELEXIRION_LOG_LEVEL`: of the console; the Dagster UI always has everything."""
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "CRITICAL"
+    """`ELEXIRION_LOG_LEVEL`: from which level a run's log also goes to the console; the Dagster UI has everything."""
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Self:

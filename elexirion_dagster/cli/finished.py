@@ -34,6 +34,6 @@ def show_finished(finished: Finished) -> None:
             console.print(value if isinstance(value, str) else repr(value), markup=False)
     console.print(f"run {finished.run} [{_STYLES[finished.status]}]{finished.status}[/]")
     if finished.message and finished.status != "succeeded":
-        Console(stderr=True).print(finished.message, markup=False, highlight=False)
+        Console(stderr=True).print(finished.message, markup=False, highlight=False, soft_wrap=True)
     for kind, path in finished.reports.items():
         console.print(f"  {kind:5} {path}", highlight=False, soft_wrap=True)

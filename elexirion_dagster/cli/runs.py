@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from elexirion_dagster.cli.exits import DONE, exit_code
+from elexirion_dagster.cli.exits import run_exit_code
 from elexirion_dagster.cli.finished import as_record, show_finished
 from elexirion_dagster.cli.live import shown
 from elexirion_dagster.dialects.load import load_any
@@ -75,7 +75,7 @@ def _run(file: Path, assignments: tuple[str, ...], tags: dict[str, str], setting
         click.echo(json.dumps(as_record(finished), ensure_ascii=False, indent=2))
     else:
         show_finished(finished)
-    return DONE if finished.status == "succeeded" else exit_code(finished.cause)
+    return run_exit_code(finished.status, finished.cause)
 
 
 @click.command()

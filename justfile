@@ -1,0 +1,27 @@
+# The workshop. `just` lists the recipes.
+
+default:
+    @just --list
+
+# Fast checks and all tests
+all: lint types test
+
+test *args:
+    python -m pytest -n 2 {{args}}
+
+lint:
+    ruff format --check .
+    ruff check .
+
+types:
+    mypy
+
+# Figures, not tests: each prints a ratio and the machine
+bench:
+    python -m benchmarks.startup
+    python -m benchmarks.fan_out
+    python -m benchmarks.overhead
+    python -m benchmarks.scan
+
+dev:
+    elexirion up
