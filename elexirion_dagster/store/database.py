@@ -25,7 +25,6 @@ _WAIT_S = 120
 _LINE_BYTES = 16 * 1024 * 1024
 _READ_ONLY: dict[str, str | bool | int | float | list[str]] = {
     "enable_external_access": "false",
-    "python_enable_replacements": "false",
     "lock_configuration": "true",
 }
 _REBUILD = "Free disk space if there is none left; else remove that file: it is built anew from the journal."

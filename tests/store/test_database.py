@@ -303,6 +303,25 @@ def test_an_unusable_database_is_set_aside_and_rebuilt_with_the_same_rows(home, 
     assert not ingest(home).rebuilt
 
 
+def test_the_write_ahead_log_of_an_unusable_database_is_set_aside_with_it(home):
+    damage_wal(home.outcomes_db)
+    ingest(home)
+    (log,) = home.path.glob("outcomes.duckdb.corrupt-*.wal")
+    assert log.read_bytes() == b"garbage" * 100
+
+
+def test_an_ingest_that_fails_half_way_takes_nothing(home, reply):
+    ingest(home)
+    with duckdb.connect(home.outcomes_db) as connection:
+        (sql,) = connection.execute("SELECT sql FROM duckdb_tables() WHERE table_name = 'findings'").fetchone()
+        connection.execute("DROP TABLE findings")
+        connection.execute(sql.replace("(root_run VARCHAR", "(root_run VARCHAR CHECK (root_run <> 'root')"))
+    write_a_run(home, reply)
+    with pytest.raises(StorageError, match="CHECK constraint"):
+        ingest(home)
+    assert query(home, "FROM steps").rows == query(home, "FROM _files").rows == ()
+
+
 def test_a_journal_that_became_shorter_is_read_anew(home, reply):
     write_a_run(home, reply)
     ingest(home)
@@ -436,7 +455,6 @@ def test_only_one_select_is_run(home, sql):
         "SELECT * FROM glob('/*')",
         "SELECT * FROM read_csv('https://example.org/x.csv')",
         "EXPLAIN ANALYZE DELETE FROM steps",
-        "SELECT * FROM home",  # a variable of the caller
         "SELECT nonsense",
         "SELEC 1",
         "SELECT 1/",
@@ -447,6 +465,11 @@ def test_only_one_select_is_run(home, sql):
 def test_what_cannot_be_run_is_refused_in_duckdb_s_words(home, sql):
     with pytest.raises(InputError, match=r"(?s)the query cannot be run: .* Error"):
         query(home, sql)
+
+
+def test_a_variable_of_the_caller_is_no_table(home):
+    with pytest.raises(InputError, match="Table with name home does not exist"):
+        query(home, "SELECT * FROM home")
 
 
 def test_the_tables_can_be_explored(home):

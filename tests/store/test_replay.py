@@ -83,8 +83,9 @@ def test_a_failed_step_or_one_of_other_inputs_is_not_finished(home):
 
 
 def test_the_first_pin_holds_whichever_file_it_is_in(home):
-    write(home, ("pin", {"name": "model", "value": "first"}), run="z")
+    write(home, ("pin", {"name": "model", "value": "first"}), run="m")
     write(home, ("pin", {"name": "model", "value": "second"}), ("pin", {"name": "x", "value": None}), run="a")
+    write(home, ("pin", {"name": "model", "value": "third"}), run="z")
     assert dict(Replay.load(home, "root").pins) == {"model": "first", "x": None}
 
 
