@@ -35,6 +35,9 @@ ROOT_RUN_TAG = "elexirion/root_run"
 PIPELINE_TAG = "elexirion/pipeline"
 RECOVERY_TAG = "elexirion/recovery_of"
 TENANT_TAG = "elexirion/tenant"
+TRIGGER_TAG = "elexirion/trigger"
+CLI = "cli"
+"""Value of TRIGGER_TAG of a run that works in the user's own terminal."""
 NO_MODEL = "none"
 PROGRESS_EVERY_S = 1.0
 

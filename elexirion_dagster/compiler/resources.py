@@ -5,13 +5,12 @@ from collections.abc import Iterator, Mapping
 import dagster as dg
 
 from elexirion_dagster.errors import ElexirionError
-from elexirion_dagster.run import PIPELINE_TAG, ROOT_RUN_TAG, Run, RunInfo
+from elexirion_dagster.run import PIPELINE_TAG, ROOT_RUN_TAG, TRIGGER_TAG, Run, RunInfo
 from elexirion_dagster.settings import Settings
 from elexirion_dagster.spec.pipeline import Pipeline
 
 RUN = "run"
 """Key of the resource; execution/executor.py calls its `cancel()`."""
-TRIGGER_TAG = "elexirion/trigger"
 
 
 def run_resource(pipeline: Pipeline, settings: Settings) -> dg.ResourceDefinition:

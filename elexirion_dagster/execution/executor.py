@@ -28,6 +28,8 @@ from dagster._core.executor.base import Executor
 from dagster._core.executor.init import InitExecutorContext
 from dagster._utils.error import serializable_error_info_from_exc_info
 
+from elexirion_dagster.run import CLI, TRIGGER_TAG
+
 MAX_CONCURRENT = 16
 RUN_RESOURCE = "run"
 """Key of the resource whose `cancel()` ends what the ops of a run have under way."""
@@ -142,9 +144,13 @@ class _Loop:
         self._active.mark_interrupted()
         message = "Told to stop: ending what the ops have under way"
         yield DagsterEvent.engine_event(self._job_context, message, EngineEventData.interrupted(sorted(self._running)))
+        run = self._job_context.dagster_run
+        if run.tags.get(TRIGGER_TAG) == CLI:
+            # The signal came from the user's terminal: a wish to cancel, which Dagster otherwise takes for a crash.
+            self._job_context.instance.report_run_canceling(run)
         resource = self._job_context.scoped_resources_builder.resource_instance_dict.get(RUN_RESOURCE)
         if resource is not None:
-            resource.inner_resource.cancel()
+            resource.cancel()
 
     def _start_ready(self) -> None:
         free = self._limit - len(self._running)

@@ -9,13 +9,13 @@ import dagster as dg
 from dagster._core.execution.api import execute_run
 
 from elexirion_dagster.compiler.ops import OUTPUTS
-from elexirion_dagster.compiler.resources import TRIGGER_TAG
 from elexirion_dagster.compiler.sensors import record_end
 from elexirion_dagster.errors import Cause
 from elexirion_dagster.operations.instance import init
 from elexirion_dagster.records import Json
 from elexirion_dagster.reports.json_report import load
 from elexirion_dagster.reports.report import Report
+from elexirion_dagster.run import CLI, TRIGGER_TAG
 from elexirion_dagster.settings import Settings
 
 LOCATION = "elexirion_dagster"
@@ -49,7 +49,7 @@ def execute(
             job_def=definition,
             run_id=run_id,
             run_config=dict(inputs),
-            tags={**definition.tags, **tags, TRIGGER_TAG: "cli", ".dagster/repository": f"__repository__@{LOCATION}"},
+            tags={**definition.tags, **tags, TRIGGER_TAG: CLI, ".dagster/repository": f"__repository__@{LOCATION}"},
             job_code_origin=job.get_python_origin(),
         )
         execute_run(job, run, instance)
