@@ -80,6 +80,30 @@ class Tally:
         self.usage = self.usage + usage
 
 
+@dataclass(frozen=True, slots=True)
+class _Asking:
+    """One call put to one model."""
+
+    call: Call
+    model: ModelRef
+    provider: Provider
+    request: Request
+    request_hash: str
+    occurrence: int
+    tally: Tally
+    deadline: float | None
+
+    def where(self) -> dict[str, Json]:
+        """What names the call in the journal."""
+        return {
+            "path": self.call.path,
+            "request_hash": self.request_hash,
+            "occurrence": self.occurrence,
+            "provider": self.model.provider,
+            "model": self.model.model,
+        }
+
+
 class Calls:
     """The gate through which every model call of one run goes. Thread-safe."""
 
@@ -126,114 +150,81 @@ class Calls:
         provider = self._providers.open(model.provider)
         request = redacted_request(call.build(model, provider.capabilities(model.model)), self._redactor)
         key = request_hash(request)
-        occurrence = self._occurrence(call.path, key)
-        known = self._replay.reply(call.path, key, occurrence)
+        asking = _Asking(call, model, provider, request, key, self._occurrence(call.path, key), tally, deadline)
+        known = self._replay.reply(call.path, key, asking.occurrence)
         if known is not None:
             return Answer(known, request, model, True, 0, 0.0, Usage())
-        where = {
-            "path": call.path,
-            "request_hash": key,
-            "occurrence": occurrence,
-            "provider": model.provider,
-            "model": model.model,
-        }
-        return self._attempts(call, provider, model, request, where, tally, deadline)
+        return self._attempts(asking)
 
     def _occurrence(self, path: str, key: str) -> int:
         with self._lock:
             self._occurrences[path, key] += 1
             return self._occurrences[path, key]
 
-    def _attempts(
-        self,
-        call: Call,
-        provider: Provider,
-        model: ModelRef,
-        request: Request,
-        where: dict[str, Json],
-        tally: Tally,
-        deadline: float | None,
-    ) -> Answer:
+    def _attempts(self, asking: _Asking) -> Answer:
         """Send until there is a reply or no further attempt is worth it."""
-        for attempt in range(1, call.retry.max_attempts + 1):
+        retry, tally = asking.call.retry, asking.tally
+        for attempt in range(1, retry.max_attempts + 1):
             tally.attempts += 1
             try:
-                reply = self._once(call, provider, request, {**where, "attempt": attempt}, tally, deadline)
+                reply = self._once(asking, attempt)
             except ProviderError as error:
-                wait_s = _wait_s(call.retry, error, attempt, deadline)
+                wait_s = _wait_s(retry, error, attempt, asking.deadline)
                 if wait_s is None:
                     raise
                 if self._cancelled.wait(wait_s):
                     raise Cancelled from error
             else:
-                return Answer(reply, request, model, False, tally.attempts, tally.cost_usd, tally.usage)
+                return Answer(reply, asking.request, asking.model, False, tally.attempts, tally.cost_usd, tally.usage)
         raise AssertionError("the last attempt returns or raises")
 
-    def _once(
-        self,
-        call: Call,
-        provider: Provider,
-        request: Request,
-        where: dict[str, Json],
-        tally: Tally,
-        deadline: float | None,
-    ) -> Reply:
+    def _once(self, asking: _Asking, attempt: int) -> Reply:
         """One attempt: reserved and journaled before it is sent, journaled before it is used, then settled."""
         if self._cancelled.is_set():
             raise Cancelled
-        timeout_s = _time_left(deadline)
-        max_tokens = upper_bound_tokens(request)
-        max_usd = upper_bound_usd(provider.name, request)
-        call_id = uuid.uuid4().hex
+        request, provider = asking.request, asking.provider
+        timeout_s = _time_left(asking.deadline)
+        max_tokens, max_usd = upper_bound_tokens(request), upper_bound_usd(provider.name, request)
         reservation = self._ledger.reserve(self._limits, usd=max_usd, tokens=max_tokens) if self._limits else None
-        self._journal.append("intent", durable=True, call_id=call_id, max_usd=max_usd, max_tokens=max_tokens, **where)
+        where = {"call_id": uuid.uuid4().hex, "attempt": attempt, **asking.where()}
+        self._journal.append("intent", durable=True, max_usd=max_usd, max_tokens=max_tokens, **where)
         try:
             raw = provider.send(request, timeout_s=timeout_s, cancelled=self._cancelled)
         except ElexirionError as error:
-            self._failed(error, provider.name, request.model, call_id, where, reservation, tally)
+            self._failed(error, asking, where, reservation)
             raise
-        reply = redacted_reply(replace(raw, cost_usd=cost_usd(provider.name, request.model, raw.usage)), self._redactor)
+        cost = cost_usd(provider.name, request.model, raw.usage)
+        reply = redacted_reply(replace(raw, cost_usd=cost), self._redactor)
+        self._replied(reply, asking, where, reservation)
+        return reply
+
+    def _replied(self, reply: Reply, asking: _Asking, where: Mapping[str, Json], reservation: str | None) -> None:
+        """Record a reply before anybody uses it."""
         self._journal.append(
             "reply",
             durable=True,
-            call_id=call_id,
             reply=reply_to_json(reply),
-            prompt=shown_prompt(request),
-            inputs=self._redactor.tree(dict(call.inputs)),
-            prompt_version=call.prompt_version,
+            prompt=shown_prompt(asking.request),
+            inputs=self._redactor.tree(dict(asking.call.inputs)),
+            prompt_version=asking.call.prompt_version,
             cost_usd=reply.cost_usd,
             **where,
         )
         if reservation is not None:
             self._ledger.settle(reservation, usd=reply.cost_usd, tokens=reply.usage.total_tokens)
-        self._count(reply.cost_usd, reply.usage, tally)
-        self.models.add(f"{provider.name}/{request.model}")
-        return reply
-
-    def _count(self, cost: float | None, usage: Usage, tally: Tally) -> None:
-        tally.add(cost, usage)
-        with self._lock:
-            self.total.attempts += 1
-            self.total.add(cost, usage)
+        self._count(reply.cost_usd, reply.usage, asking.tally)
+        self.models.add(str(asking.model))
 
     def _failed(
-        self,
-        error: ElexirionError,
-        provider: str,
-        model: str,
-        call_id: str,
-        where: dict[str, Json],
-        reservation: str | None,
-        tally: Tally,
+        self, error: ElexirionError, asking: _Asking, where: Mapping[str, Json], reservation: str | None
     ) -> None:
-        """Record a failed attempt; one that may have been billed stays reserved at its upper bound."""
+        """Record a failed attempt; one that may have been billed without a known usage counts at its upper bound."""
         usage = error.usage if isinstance(error, ProviderError) else None
         billed = not isinstance(error, ProviderError) or error.billed
-        cost = cost_usd(provider, model, usage) if usage else (None if billed else 0.0)
+        cost = cost_usd(asking.provider.name, asking.request.model, usage) if usage else (None if billed else 0.0)
         self._journal.append(
             "call_failed",
             durable=True,
-            call_id=call_id,
             cause=error.cause,
             message=self._redactor.text(error.message),
             status=getattr(error, "status", None),
@@ -242,13 +233,20 @@ class Calls:
             billed=billed,
             **where,
         )
-        self._count(cost, usage or Usage(), tally)
+        self._count(cost, usage or Usage(), asking.tally)
         if reservation is None:
             return
-        if usage is not None:
-            self._ledger.settle(reservation, usd=cost, tokens=usage.total_tokens)
-        elif not billed:
+        if billed:
+            tokens = usage.total_tokens if usage else upper_bound_tokens(asking.request)
+            self._ledger.settle(reservation, usd=cost, tokens=tokens)
+        else:
             self._ledger.release(reservation)
+
+    def _count(self, cost: float | None, usage: Usage, tally: Tally) -> None:
+        tally.add(cost, usage)
+        with self._lock:
+            self.total.attempts += 1
+            self.total.add(cost, usage)
 
 
 def _time_left(deadline: float | None) -> float:
@@ -267,7 +265,9 @@ def _wait_s(retry: Retry, error: ProviderError, attempt: int, deadline: float | 
     if error.cause not in retry.on or attempt >= retry.max_attempts:
         return None
     wait_s = max(retry.wait_s(attempt), error.retry_after_s or 0.0)
-    if wait_s > max(retry.max_s, retry.wait_s(attempt)) or (deadline is not None and time.monotonic() + wait_s >= deadline):
+    if wait_s > max(retry.max_s, retry.wait_s(attempt)) or (
+        deadline is not None and time.monotonic() + wait_s >= deadline
+    ):
         return None
     return wait_s
 

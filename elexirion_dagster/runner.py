@@ -51,7 +51,6 @@ class Runner:
         )
         return result
 
-
     def _definition(self, step: Step) -> bytes:
         """What the step is, as bytes; made once per step."""
         if id(step) not in self._definitions:
@@ -159,5 +158,3 @@ def _value_digest(chain: Chain, scope: Mapping[str, Json]) -> str:
     if owner is not None:
         owner.digests[rest] = found
     return found
-
-

@@ -60,7 +60,9 @@ class Settings(BaseModel):
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Self:
         """Read the variables named above; empty ones count as unset. Raises InputError naming the variable."""
-        given: dict[str, object] = {name: environ[variable] for name, variable in _VARIABLES.items() if environ.get(variable)}
+        given: dict[str, object] = {
+            name: environ[variable] for name, variable in _VARIABLES.items() if environ.get(variable)
+        }
         try:
             settings = cls.model_validate({**given, "environ": dict(environ)})
         except ValidationError as error:

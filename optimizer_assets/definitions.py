@@ -49,7 +49,9 @@ def _outcomes_asset(note: str) -> dg.AssetsDefinition:
         ]
         total = sum(int(row[1]) for row in rows.rows)
         shown = {"outcomes": total, "pipelines": len(records)}
-        return dg.MaterializeResult(metadata={**shown, "by_pipeline": dg.MetadataValue.table(records)} if records else shown)
+        return dg.MaterializeResult(
+            metadata={**shown, "by_pipeline": dg.MetadataValue.table(records)} if records else shown
+        )
 
     return outcomes_summary
 

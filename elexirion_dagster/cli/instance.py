@@ -53,4 +53,6 @@ def doctor(*, as_json: bool) -> int:
 def prune(*, days: int) -> None:
     """Remove workspaces and reports of old runs; the journal, the tables and the prompts stay."""
     report = prune_home(Settings.from_env(os.environ), days)
-    click.echo(f"removed {report.workspaces} workspaces and {report.reports} reports, {report.freed_bytes / 1e6:.1f} MB")
+    click.echo(
+        f"removed {report.workspaces} workspaces and {report.reports} reports, {report.freed_bytes / 1e6:.1f} MB"
+    )

@@ -9,7 +9,16 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from elexirion_dagster.operations.following import Following, State
 
@@ -74,7 +83,9 @@ class _Watcher:
             self._progress.update(self._bars[path], completed=done, total=total, figures=note or "")
         if self._plain and time.monotonic() - self._said > 5:  # noqa: PLR2004 - a log wants a line, not an animation
             self._said = time.monotonic()
-            self._console.print(f"{state.steps_done} steps done{', ' if figures(state) else ''}{figures(state)}", highlight=False)
+            self._console.print(
+                f"{state.steps_done} steps done{', ' if figures(state) else ''}{figures(state)}", highlight=False
+            )
 
 
 def figures(state: State) -> str:

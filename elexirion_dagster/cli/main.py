@@ -8,6 +8,7 @@ from elexirion_dagster.cli import instance, outcomes, pipelines, runs
 from elexirion_dagster.cli.exits import BAD_INPUT, CANCELLED, DONE, FAILED, exit_code
 from elexirion_dagster.errors import ElexirionError
 
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(package_name="elexirion", prog_name="elexirion")
 def cli() -> None:

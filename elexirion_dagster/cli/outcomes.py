@@ -11,7 +11,9 @@ from elexirion_dagster.settings import Settings
 
 
 @click.command()
-@click.option("--sql", metavar="QUERY", help="A DuckDB query over runs, steps, calls, findings, outcomes and the other views.")
+@click.option(
+    "--sql", metavar="QUERY", help="A DuckDB query over runs, steps, calls, findings, outcomes and the other views."
+)
 @click.option("--limit", default=20, show_default=True, type=click.IntRange(1), help="Rows, without --sql.")
 @click.option("--json", "as_json", is_flag=True, help="As a JSON list.")
 def outcomes(*, sql: str | None, limit: int, as_json: bool) -> None:

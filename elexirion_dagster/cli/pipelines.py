@@ -51,7 +51,16 @@ def check(targets: tuple[str, ...], *, as_json: bool) -> int:
         broken += faulty
         level = "error" if faulty else "warning"
         for problem in found:
-            problems.append({"level": level, "file": problem.file, "line": problem.line, "column": problem.column, "message": problem.message, "mend": problem.mend})
+            problems.append(
+                {
+                    "level": level,
+                    "file": problem.file,
+                    "line": problem.line,
+                    "column": problem.column,
+                    "message": problem.message,
+                    "mend": problem.mend,
+                }
+            )
             if not as_json:
                 click.echo(f"{level}: {problem}")
         if not as_json and not faulty:

@@ -10,10 +10,10 @@ from time import monotonic
 from typing import Any
 
 from elexirion_dagster.codebase.analyzers.base import Analyzer, RawFinding
-from elexirion_dagster.codebase.analyzers.executables import find
 from elexirion_dagster.codebase.analyzers.snippets import finish
 from elexirion_dagster.codebase.chunks import Outcome, Session, split, version
 from elexirion_dagster.codebase.confine import confine, open_below
+from elexirion_dagster.codebase.executables import find
 from elexirion_dagster.errors import ElexirionError
 from elexirion_dagster.records import Finding
 from elexirion_dagster.redact import Redactor
@@ -123,7 +123,7 @@ def _run(pool: ThreadPoolExecutor, works: Sequence[_Work], workers: int, on_prog
         if session := work.session:
             for share in split(work.paths, work.analyzer, workers):
                 running[pool.submit(session.examine, share)] = (work, share)
-            asked[pool.submit(version, session.executable, session.root, work.analyzer.env)] = work
+            asked[pool.submit(version, session.executable)] = work
     open_tools = Counter(path for _, share in running.values() for path in share)
     done_files = findings = 0
     for future in as_completed(running):

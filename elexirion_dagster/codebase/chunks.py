@@ -2,7 +2,7 @@
 
 import tempfile
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import monotonic
@@ -17,6 +17,8 @@ _LEAST_FILES = 40
 _CHUNKS_PER_WORKER = 4
 _MAX_RETRIES = 200
 _REASON_CHARACTERS = 300
+_ENVIRONMENT = {"PYTHONNOUSERSITE": "1", "PYTHONUTF8": "1", "PYTHONWARNINGS": "ignore"}
+"""With a home of its own, so that nothing is loaded from a home, least of all one inside the scanned code."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +102,7 @@ class Session:
                 self.analyzer.command(self.executable, [f"./{path}" for path in paths], scratch),
                 cwd=cwd,
                 timeout_s=max(0.1, self.deadline - monotonic()),
-                env=self.analyzer.env,
+                env={**_ENVIRONMENT, "HOME": str(scratch), **self.analyzer.env},
                 limits=Limits(output_bytes=_OUTPUT_BYTES),
                 cancelled=self.cancelled,
             )
@@ -142,10 +144,11 @@ def split(paths: Sequence[str], analyzer: Analyzer, workers: int) -> list[list[s
     return [list(paths[start::wanted]) for start in range(wanted)]
 
 
-def version(executable: str, cwd: Path, env: Mapping[str, str]) -> str | None:
+def version(executable: str) -> str | None:
     """Ask the program its version; None where it cannot say."""
     try:
-        done = run([executable, "--version"], cwd=cwd, timeout_s=20, env=env)
+        with tempfile.TemporaryDirectory() as home:
+            done = run([executable, "--version"], cwd=Path(home), timeout_s=20, env=_ENVIRONMENT)
     except ElexirionError:
         return None
     words = done.stdout.split()

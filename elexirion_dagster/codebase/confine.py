@@ -1,6 +1,7 @@
 """Paths that stay inside what was granted, whatever links and names say."""
 
 import os
+import stat
 from pathlib import Path, PurePosixPath
 
 from elexirion_dagster.errors import InputError, PolicyError
@@ -38,12 +39,16 @@ def open_below(root: Path, path: str) -> int:
         at = os.open(real_root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         for folder in folders:
             at = _step(at, folder, os.O_DIRECTORY)
-        return _step(at, name, os.O_NONBLOCK)
+        at = _step(at, name, os.O_NONBLOCK)
     except OSError as error:
         raise InputError(
             f"{path} below {root} cannot be read: {error.strerror}",
             mend="Name a file that exists there and that you may read.",
         ) from error
+    if not stat.S_ISREG(os.fstat(at).st_mode):
+        os.close(at)
+        raise InputError(f"{path} below {root} is not a regular file", mend="Name a file of text.")
+    return at
 
 
 def _step(at: int, name: str, flags: int) -> int:

@@ -1,7 +1,6 @@
 """The files of a code base: listed with their hashes, every one left out named with its reason, and read."""
 
 import os
-import stat
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -72,7 +71,7 @@ def list_files(
     return FileList(files, source, _note(real, git, known, files), skipped)
 
 
-def read_text(record: Mapping[str, Any], *, granted: Sequence[Path], max_kb: int) -> str:
+def read_text(record: Mapping[str, Any], *, granted: Sequence[Path], max_kb: int = 1024) -> str:
     """Read a listed file, whose root must lie in one of `granted`.
 
     Bytes that are not UTF-8 become U+FFFD, and a last line says how many. Raises PolicyError (tool_denied) for a
@@ -87,9 +86,6 @@ def read_text(record: Mapping[str, Any], *, granted: Sequence[Path], max_kb: int
             mend="Pass that folder as an input of type path.",
         )
     with open(open_below(real, path), "rb") as file:  # noqa: PTH123 a descriptor, not a path
-        size = os.fstat(file.fileno())
-        if not stat.S_ISREG(size.st_mode):
-            raise InputError(f"{path} is not a regular file", mend="Name a file of text.")
         data = file.read(max_kb * _KB + 1)
     if len(data) > max_kb * _KB:
         raise InputError(f"{path} is larger than {max_kb} kB", mend="Raise max_file_kb, or exclude the file.")

@@ -4,12 +4,12 @@ Only listing commands are used: they never compare contents, so no filter, hook,
 repository's configuration is reached; each is switched off besides.
 """
 
-import shutil
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from elexirion_dagster.codebase.executables import find
 from elexirion_dagster.shell import Completed, Limits, run
 
 _SAFE = (
@@ -26,7 +26,7 @@ _ENVIRONMENT = {
     "GIT_OPTIONAL_LOCKS": "0",
     "GIT_NO_LAZY_FETCH": "1",
     "GIT_ALLOW_PROTOCOL": "none",  # a partial clone must not fetch, whatever its remote's helper is
-    "LC_ALL": "C.UTF-8",
+    "HOME": "/dev/null",  # not the scanned folder
 }
 _TIMEOUT_S = 120.0
 _OUTPUT_BYTES = 512 * 1024 * 1024
@@ -49,36 +49,37 @@ class GitListing:
 
 def listing(root: Path, *, untracked: bool, cancelled: threading.Event | None = None) -> GitListing | str:
     """List the git files below `root`, or say in a few words why git cannot."""
-    if shutil.which("git") is None:
+    git = find("git")
+    if git is None:
         return "git is not installed"
-    index = _git(root, "ls-files", "-s", "-z", cancelled=cancelled)
+    index = _git(git, root, "ls-files", "-s", "-z", cancelled=cancelled)
     if index.exit_code != 0 or index.truncated:
         return _why(index)
     entries = dict(_entry(line) for line in _parts(index.stdout))
     others: list[str] = []
     if untracked:
-        others = _parts(_git(root, "ls-files", "-o", "--exclude-standard", "-z", cancelled=cancelled).stdout)
+        others = _parts(_git(git, root, "ls-files", "-o", "--exclude-standard", "-z", cancelled=cancelled).stdout)
     skipped = {path: "symbolic link" for path, (mode, _) in entries.items() if mode == _LINK}
     skipped |= {path: "git submodule" for path, (mode, _) in entries.items() if mode == _SUBMODULE}
     skipped |= {path.rstrip("/"): "git repository of its own" for path in others if path.endswith("/")}
     paths = frozenset(entries) | frozenset(path for path in others if not path.endswith("/"))
-    committed = _committed(root, cancelled) if untracked else {}
+    committed = _committed(git, root, cancelled) if untracked else {}
     wide = any(len(blob) > 40 for _, blob in entries.values())  # noqa: PLR2004 a SHA-1 has 40 hex digits
     return GitListing(paths - skipped.keys(), committed, skipped, "sha256" if wide else "sha1")
 
 
-def _committed(root: Path, cancelled: threading.Event | None) -> dict[str, str]:
+def _committed(git: str, root: Path, cancelled: threading.Event | None) -> dict[str, str]:
     """Path to blob hash in HEAD; empty where nothing was committed yet."""
-    tree = _git(root, "ls-tree", "-r", "-z", "HEAD", cancelled=cancelled)
+    tree = _git(git, root, "ls-tree", "-r", "-z", "HEAD", cancelled=cancelled)
     if tree.exit_code != 0:
         return {}
     entries = (line.split("\t", 1) for line in _parts(tree.stdout))
     return {path: meta.split()[2] for meta, path in entries}
 
 
-def _git(root: Path, *args: str, cancelled: threading.Event | None) -> Completed:
+def _git(git: str, root: Path, *args: str, cancelled: threading.Event | None) -> Completed:
     return run(
-        ["git", *_SAFE, *args],
+        [git, *_SAFE, *args],
         cwd=root,
         timeout_s=_TIMEOUT_S,
         env=_ENVIRONMENT,

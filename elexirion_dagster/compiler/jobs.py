@@ -73,5 +73,3 @@ def broken_job(stem: str, error: PipelineError, executor: dg.ExecutorDefinition 
     description = f"**This pipeline cannot be used.**\n\n```text\n{error}\n```"
     graph = dg.GraphDefinition(name=f"{name}__broken", node_defs=[op], description=description)
     return graph.to_job(description=description, executor_def=executor, tags={"elexirion/broken": "true"})
-
-

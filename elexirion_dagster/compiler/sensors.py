@@ -20,7 +20,9 @@ _ENDS = {
 _BATCH = 200
 
 
-def record_end(instance: dg.DagsterInstance, run: dg.DagsterRun, settings: Settings) -> tuple[str, Cause | None, str | None]:
+def record_end(
+    instance: dg.DagsterInstance, run: dg.DagsterRun, settings: Settings
+) -> tuple[str, Cause | None, str | None]:
     """Journal how a finished run ended; returns status (succeeded, failed, cancelled), cause and message."""
     status, cause, message = how_it_ended(instance, run)
     root = run.tags.get(ROOT_RUN_TAG) or run.root_run_id or run.run_id
@@ -68,7 +70,9 @@ def record_runs_sensor(settings: Settings) -> dg.SensorDefinition:
         recorded = 0
         for event_type in _ENDS:
             changes = context.instance.fetch_run_status_changes(
-                dg.RunStatusChangeRecordsFilter(event_type, after_storage_id=cursors[event_type]), _BATCH, ascending=True
+                dg.RunStatusChangeRecordsFilter(event_type, after_storage_id=cursors[event_type]),
+                _BATCH,
+                ascending=True,
             )
             for change in changes.records:
                 run = context.instance.get_run_by_id(change.event_log_entry.run_id)

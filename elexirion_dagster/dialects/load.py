@@ -73,7 +73,9 @@ def _from_document(document: Document) -> Loaded:
     if faults:
         raise PipelineError(faults)
     return Loaded(
-        pipeline, document, [document.problem(issue.message, issue.path, issue.mend) for issue in issues if issue.warning]
+        pipeline,
+        document,
+        [document.problem(issue.message, issue.path, issue.mend) for issue in issues if issue.warning],
     )
 
 
@@ -109,7 +111,9 @@ def _problem(document: Document, detail: ErrorDetails) -> Problem:
             return document.problem(f"the key {detail['loc'][-1]!r} is missing", path, "Add it.")
         case "union_tag_invalid":
             came = context.get("tag")
-            return document.problem(f"unknown step type {came!r}", (*path, "type"), _meant(str(came), list(STEP_MODELS)))
+            return document.problem(
+                f"unknown step type {came!r}", (*path, "type"), _meant(str(came), list(STEP_MODELS))
+            )
         case "union_tag_not_found":
             return document.problem("the step has no type", path, f"Types: {', '.join(STEP_MODELS)}.")
         case "string_pattern_mismatch":

@@ -43,7 +43,9 @@ class Group:
         signal.signal(signal.SIGTERM, _interrupt)
         return self
 
-    def __exit__(self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None) -> None:
+    def __exit__(
+        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
         for process in self._processes.values():
             if process.poll() is None:
                 process.send_signal(signal.SIGINT)

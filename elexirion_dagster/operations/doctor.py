@@ -37,10 +37,14 @@ def _programs() -> Iterator[Diagnosis]:
     for package in _PACKAGES:
         yield Diagnosis(package, ok=True, detail=importlib.metadata.version(package))
     git = shutil.which("git")
-    yield Diagnosis("git", bool(git) or None, git or "not found", None if git else "Install git: without it every file is listed.")
+    yield Diagnosis(
+        "git", bool(git) or None, git or "not found", None if git else "Install git: without it every file is listed."
+    )
     for name in ANALYZERS:
         path = find(name)
-        yield Diagnosis(f"analyzer {name}", path is not None, str(path or "not found"), None if path else f"pip install {name}")
+        yield Diagnosis(
+            f"analyzer {name}", path is not None, str(path or "not found"), None if path else f"pip install {name}"
+        )
 
 
 def _home(settings: Settings) -> Diagnosis:
@@ -53,7 +57,12 @@ def _home(settings: Settings) -> Diagnosis:
 
 def _models(settings: Settings) -> Iterator[Diagnosis]:
     for name, is_configured, mend in configured(settings):
-        yield Diagnosis(f"model provider {name}", is_configured or None, "configured" if is_configured else "not configured", None if is_configured else mend)
+        yield Diagnosis(
+            f"model provider {name}",
+            is_configured or None,
+            "configured" if is_configured else "not configured",
+            None if is_configured else mend,
+        )
     try:
         models = resolve("auto", settings)
     except ElexirionError as error:

@@ -33,7 +33,9 @@ class Listed:
 def folders(settings: Settings) -> list[Path]:
     """The folders that are looked through, first to last."""
     package = Path(__file__).parent.parent
-    shipped = next((path for path in (package / "pipelines_yaml", package.parent / "pipelines_yaml") if path.is_dir()), None)
+    shipped = next(
+        (path for path in (package / "pipelines_yaml", package.parent / "pipelines_yaml") if path.is_dir()), None
+    )
     own = [Path.cwd() / "pipelines_yaml", *([settings.pipelines] if settings.pipelines else [])]
     found = [folder.resolve() for folder in (*own, *([shipped] if shipped else [])) if folder.is_dir()]
     return list(dict.fromkeys(found))
@@ -53,7 +55,9 @@ def find(target: str, settings: Settings) -> Path:
     path = Path(target)
     if path.suffix in SUFFIXES or "/" in target:
         if not path.is_file():
-            raise InputError(f"there is no file {target}", mend="Give the path of a pipeline, or a name from `elexirion list`.")
+            raise InputError(
+                f"there is no file {target}", mend="Give the path of a pipeline, or a name from `elexirion list`."
+            )
         return path.resolve()
     known = find_all(settings)
     if target not in known:

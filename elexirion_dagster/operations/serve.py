@@ -58,5 +58,7 @@ def _program(name: str) -> str:
     beside = Path(sysconfig.get_path("scripts")) / name
     found = str(beside) if beside.exists() else shutil.which(name)
     if found is None:
-        raise ElexirionError(f"{name} is not installed", cause="command_failed", mend=f"{sys.executable} -m pip install {name}")
+        raise ElexirionError(
+            f"{name} is not installed", cause="command_failed", mend=f"{sys.executable} -m pip install {name}"
+        )
     return found

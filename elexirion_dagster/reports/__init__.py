@@ -1,1 +1,1 @@
-"""Findings and runs for people and tools to read."""
+"""Findings and runs for readers: Markdown, HTML, JSON, SARIF and the terminal."""

@@ -93,16 +93,28 @@ def _names(steps: tuple[StepBase, ...], at: Path, scope: _Scope) -> Iterator[Iss
     seen: set[str] = set(scope.steps)
     for index, step in enumerate(steps):
         if step.name in seen:
-            yield Issue((*at, index, "name"), f"the name {step.name!r} is taken by an earlier step", "Give each step its own name.")
+            yield Issue(
+                (*at, index, "name"),
+                f"the name {step.name!r} is taken by an earlier step",
+                "Give each step its own name.",
+            )
         if step.name in RESERVED:
-            yield Issue((*at, index, "name"), f"the name {step.name!r} is kept for {RESERVED[step.name]}", "Choose another name.")
+            yield Issue(
+                (*at, index, "name"),
+                f"the name {step.name!r} is kept for {RESERVED[step.name]}",
+                "Choose another name.",
+            )
         seen.add(step.name)
 
 
 def _check_step(step: StepBase, path: Path, scope: _Scope, engine: Engine, siblings: frozenset[str]) -> Iterator[Issue]:
     for index, name in enumerate(step.needs):
         if name not in siblings or name == step.name:
-            yield Issue((*path, "needs", index), f"needs names {name!r}, which is no other step beside this one", _meant(name, siblings))
+            yield Issue(
+                (*path, "needs", index),
+                f"needs names {name!r}, which is no other step beside this one",
+                _meant(name, siblings),
+            )
     for expression in expressions(step):
         yield from _check_expression(expression, path, scope, engine)
     if isinstance(step, LlmStep) and step.system:
@@ -129,7 +141,11 @@ def _check_system(system: str, at: Path, scope: _Scope, engine: Engine) -> Itera
         return
     for chain in chains:
         if chain[0] in scope.roots():
-            yield Issue(at, f"system is sent as written, so {{{{ {'.'.join(chain)} }}}} would not be filled in", "Move it into prompt.")
+            yield Issue(
+                at,
+                f"system is sent as written, so {{{{ {'.'.join(chain)} }}}} would not be filled in",
+                "Move it into prompt.",
+            )
 
 
 def _check_chain(chain: Chain, at: Path, scope: _Scope) -> Iterator[Issue]:
@@ -139,7 +155,9 @@ def _check_chain(chain: Chain, at: Path, scope: _Scope) -> Iterator[Issue]:
         case ("env", name, *_) if name not in scope.env:
             yield _unknown(at, f"env.{name} is not listed", name, scope.env, "List the variable under env.")
         case ("vars", name, *_) if name not in scope.vars:
-            yield _unknown(at, f"vars.{name} is not set by any step above", name, scope.vars, "Add a set step before this one.")
+            yield _unknown(
+                at, f"vars.{name} is not set by any step above", name, scope.vars, "Add a set step before this one."
+            )
         case ("run", name, *_) if name not in RUN_FIELDS:
             yield _unknown(at, f"run has no field {name!r}", name, RUN_FIELDS)
         case ("steps", name, *_) if name not in scope.steps:
@@ -172,20 +190,34 @@ def _check_inner(step: StepBase, path: Path, scope: _Scope, engine: Engine) -> I
         where = (*path, *label.split(".", 1))
         yield from _walk(steps, where, inside, engine, forward=False)
     if isinstance(step, SwitchStep) and "{" not in step.value:
-        yield Issue((*path, "value"), f"the value {step.value!r} never changes, so one branch is all that can run", "Use a template.", warning=True)
+        yield Issue(
+            (*path, "value"),
+            f"the value {step.value!r} never changes, so one branch is all that can run",
+            "Use a template.",
+            warning=True,
+        )
 
 
 def _check_graph(pipeline: Pipeline, engine: Engine) -> Iterator[Issue]:
     for index, step in enumerate(pipeline.steps):
         if step.when is False or (isinstance(step.when, str) and step.when.strip("{} ").lower() == "false"):
-            yield Issue(("steps", index, "when"), f"step {step.name!r} can never run", "Remove it, or change when.", warning=True)
+            yield Issue(
+                ("steps", index, "when"),
+                f"step {step.name!r} can never run",
+                "Remove it, or change when.",
+                warning=True,
+            )
     try:
         loop = cycle(edges(pipeline.steps, engine))
     except ExpressionError:
         return
     if loop:
         index = next(i for i, step in enumerate(pipeline.steps) if step.name == loop[0])
-        yield Issue(("steps", index), f"steps wait for one another: {' -> '.join(loop)}", "Break the loop: one of them has to go first.")
+        yield Issue(
+            ("steps", index),
+            f"steps wait for one another: {' -> '.join(loop)}",
+            "Break the loop: one of them has to go first.",
+        )
 
 
 def _check_outputs(pipeline: Pipeline, engine: Engine) -> Iterator[Issue]:
@@ -204,7 +236,9 @@ def _check_schedule(pipeline: Pipeline) -> Iterator[Issue]:
 def _inert(pipeline: Pipeline) -> Iterator[Issue]:
     for key, instead in _INERT.items():
         if key in pipeline.model_fields_set:
-            yield Issue((key,), f"`{key}` is understood but nothing acts on it in this version: {instead}", warning=True)
+            yield Issue(
+                (key,), f"`{key}` is understood but nothing acts on it in this version: {instead}", warning=True
+            )
 
 
 def _unknown(at: Path, message: str, word: str, known: object, mend: str | None = None) -> Issue:

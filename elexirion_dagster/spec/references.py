@@ -59,9 +59,7 @@ def as_expression(by: str) -> str:
     return f"{{{{ item.{by} }}}}" if by.replace(".", "").replace("_", "").isalnum() else f"{{{{ {by} }}}}"
 
 
-def _strings(
-    path: tuple[str | int, ...], value: Json, local: frozenset[str] = frozenset()
-) -> Iterator[Expression]:
+def _strings(path: tuple[str | int, ...], value: Json, local: frozenset[str] = frozenset()) -> Iterator[Expression]:
     match value:
         case str():
             yield Expression(path, value, "template", local)

@@ -51,14 +51,7 @@ class SwitchStep(StepBase):
 
 
 Step = Annotated[
-    LlmStep
-    | ForEachStep
-    | SwitchStep
-    | TransformStep
-    | FilesStep
-    | CommandStep
-    | AnalyzeStep
-    | SetStep,
+    LlmStep | ForEachStep | SwitchStep | TransformStep | FilesStep | CommandStep | AnalyzeStep | SetStep,
     Field(discriminator="type"),
 ]
 

@@ -33,7 +33,9 @@ def run(step: AnalyzeStep, ctx: StepContext) -> StepResult:
     )
     if analysis.tools and all(tool["status"] in ("failed", "missing") for tool in analysis.tools):
         reasons = "; ".join(f"{tool['name']}: {tool['reason']}" for tool in analysis.tools)
-        raise ElexirionError(f"no analyzer could run: {reasons}", cause="command_failed", mend="See `elexirion doctor`.")
+        raise ElexirionError(
+            f"no analyzer could run: {reasons}", cause="command_failed", mend="See `elexirion doctor`."
+        )
     findings = [finding.to_json() for finding in analysis.findings]
     ctx.shared.journal.append("findings", path=ctx.path, findings=findings, unparsed=analysis.unparsed)
     counts = Counter(finding.severity for finding in analysis.findings)
@@ -51,7 +53,9 @@ def run(step: AnalyzeStep, ctx: StepContext) -> StepResult:
 
 def _root(files: Json, ctx: StepContext) -> Path:
     """The one folder that all file records share."""
-    if not isinstance(files, list) or not all(isinstance(file, dict) and {"root", "path"} <= set(file) for file in files):
+    if not isinstance(files, list) or not all(
+        isinstance(file, dict) and {"root", "path"} <= set(file) for file in files
+    ):
         raise InputError(f"paths of {ctx.path} must be file records", mend="Use steps.<a files step>.data.files.")
     roots = {file["root"] for file in files}
     if len(roots) > 1:

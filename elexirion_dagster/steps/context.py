@@ -124,7 +124,9 @@ class StepContext:
         """Seconds until the deadline, at most `most`. Raises ElexirionError (timeout) when there are none."""
         left = most if self.deadline is None else min(most, self.deadline - time.monotonic())
         if left <= 0:
-            raise ElexirionError(f"{self.path} ran out of time", cause="timeout", mend="Raise timeout_s or budget.seconds.")
+            raise ElexirionError(
+                f"{self.path} ran out of time", cause="timeout", mend="Raise timeout_s or budget.seconds."
+            )
         return left
 
     def go_on(self) -> None:

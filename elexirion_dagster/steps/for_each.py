@@ -21,12 +21,16 @@ def run(step: ForEachStep, ctx: StepContext) -> StepResult:
     items = ctx.evaluate(step.items)
     if not isinstance(items, list):
         kind = type(items).__name__
-        raise InputError(f"items of {ctx.path} must be a list, got {kind}", mend="Refer to a list, such as steps.x.data.files.")
+        raise InputError(
+            f"items of {ctx.path} must be a list, got {kind}", mend="Refer to a list, such as steps.x.data.files."
+        )
     fan_out = _FanOut(step, ctx, items, _keys(step, ctx, items))
     ctx.shared.progress(ctx.path, 0, 0, len(items), _announcement(step, ctx, len(items)))
     for start in range(0, len(items), step.batch_size or max(len(items), 1)):
         wave = range(start, min(start + (step.batch_size or len(items)), len(items)))
-        ctx.shared.threads.each(lambda offset, wave=wave: fan_out.work(wave[offset]), len(wave), max_parallel=step.max_parallel)  # type: ignore[misc]
+        ctx.shared.threads.each(
+            lambda offset, wave=wave: fan_out.work(wave[offset]), len(wave), max_parallel=step.max_parallel
+        )  # type: ignore[misc]
         if fan_out.stopped:
             break
     fan_out.report()
@@ -35,7 +39,12 @@ def run(step: ForEachStep, ctx: StepContext) -> StepResult:
 
 def _announcement(step: ForEachStep, ctx: StepContext, count: int) -> str | None:
     """What is said before the first of many model calls: how many items go to which model, at which cost at most."""
-    asked = [model for inner in inner_steps(step) if isinstance(inner, LlmStep) for model in ctx.shared.pins.models(inner.model)[:1]]
+    asked = [
+        model
+        for inner in inner_steps(step)
+        if isinstance(inner, LlmStep)
+        for model in ctx.shared.pins.models(inner.model)[:1]
+    ]
     return f"{count} items go to {asked[0]}, {ctx.shared.ceiling}" if asked and count else None
 
 
@@ -52,7 +61,9 @@ def _keys(step: ForEachStep, ctx: StepContext, items: Sequence[Json]) -> list[st
 
 def _key(step: ForEachStep, ctx: StepContext, index: int, item: Json) -> str:
     if step.key is not None:
-        return ctx.shared.engine.render(step.key, {**ctx.scope, step.as_: item, "loop": {"index0": index, "index": index + 1}})
+        return ctx.shared.engine.render(
+            step.key, {**ctx.scope, step.as_: item, "loop": {"index0": index, "index": index + 1}}
+        )
     if isinstance(item, Mapping):
         named = next((item[name] for name in _KEY_FIELDS if isinstance(item.get(name), str | int)), index)
         return str(named)[:_KEY_CHARS]
@@ -113,7 +124,9 @@ class _FanOut:
         total = len(self.items)
         words = ("succeeded", "degraded", "skipped", "failed")
         data = {"items": total, **{word: self.counts[word] for word in words}}
-        done = StepResult("succeeded", data=data, results=results, cost_usd=add_costs(self.costs), usage=add_usage(self.usages))
+        done = StepResult(
+            "succeeded", data=data, results=results, cost_usd=add_costs(self.costs), usage=add_usage(self.usages)
+        )
         return self._judged(done, total)
 
     def _judged(self, done: StepResult, total: int) -> StepResult:
@@ -126,6 +139,7 @@ class _FanOut:
         if total and skipped == total:
             return replace(done, status="skipped", reason=self.reasons.most_common(1)[0][0])
         if self.counts["degraded"]:
-            return replace(done, status="degraded", reason=f"{self.counts['degraded']} of {total} items used a fallback answer")
+            return replace(
+                done, status="degraded", reason=f"{self.counts['degraded']} of {total} items used a fallback answer"
+            )
         return done
-

@@ -121,13 +121,23 @@ def _finished(reply: Reply) -> None:
         case "end_turn" | "stop_sequence":
             return
         case "max_tokens":
-            raise ElexirionError("the answer was cut at max_tokens", cause="truncated", mend="Raise max_tokens or ask for less.")
+            raise ElexirionError(
+                "the answer was cut at max_tokens", cause="truncated", mend="Raise max_tokens or ask for less."
+            )
         case "context_exceeded":
-            raise ElexirionError("the prompt and answer did not fit the model's context", cause="context_exceeded", mend="Send less text.")
+            raise ElexirionError(
+                "the prompt and answer did not fit the model's context",
+                cause="context_exceeded",
+                mend="Send less text.",
+            )
         case "refusal":
-            raise ElexirionError("the model refused to answer", cause="refused", mend="Reword the prompt or use another model.")
+            raise ElexirionError(
+                "the model refused to answer", cause="refused", mend="Reword the prompt or use another model."
+            )
         case "tool_use" | "pause_turn":
-            raise ElexirionError(f"the model stopped with {reply.stop_reason} though no tools were offered", cause="malformed_output")
+            raise ElexirionError(
+                f"the model stopped with {reply.stop_reason} though no tools were offered", cause="malformed_output"
+            )
 
 
 def referred_inputs(step: LlmStep, ctx: StepContext) -> Mapping[str, Json]:

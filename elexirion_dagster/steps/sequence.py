@@ -44,7 +44,11 @@ def run_sequence(steps: Sequence[Step], ctx: StepContext, *, suffix: str, scope:
 def _sequel(
     steps: Sequence[Step], results: Sequence[StepResult], views: Mapping[str, Json], assigned: Mapping[str, Json]
 ) -> Sequel:
-    failed = [result for step, result in zip(steps, results, strict=False) if result.status == "failed" and not step.continue_on_error]
+    failed = [
+        result
+        for step, result in zip(steps, results, strict=False)
+        if result.status == "failed" and not step.continue_on_error
+    ]
     skipped = bool(results) and all(result.status == "skipped" for result in results)
     status: Status = "succeeded"
     if failed:

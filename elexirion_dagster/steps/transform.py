@@ -80,7 +80,10 @@ class _Applied:
     def _flattened(self, name: str, record: Json) -> list[Json]:
         elements = record.get(name) if isinstance(record, dict) else None
         if not isinstance(elements, list):
-            raise InputError(f"{self._ctx.path}: flatten needs records with a list {name!r}", mend="Name the field that holds a list.")
+            raise InputError(
+                f"{self._ctx.path}: flatten needs records with a list {name!r}",
+                mend="Name the field that holds a list.",
+            )
         rest = {key: value for key, value in record.items() if key != name}
         return [{**rest, **(element if isinstance(element, dict) else {name: element})} for element in elements]
 
@@ -104,7 +107,9 @@ class _Applied:
         if figure.function == "count":
             return len(records)
         if figure.of is None:
-            raise InputError(f"{self._ctx.path}: {figure.function} needs `of`, the field to take", mend="Add of: <field>.")
+            raise InputError(
+                f"{self._ctx.path}: {figure.function} needs `of`, the field to take", mend="Add of: <field>."
+            )
         values = [value for record in records if (value := self._field(figure.of, record)) is not None]
         try:
             return _FUNCTIONS[figure.function](values)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from elexirion_dagster.codebase.analyzers.base import Analyzer, Parsed, RawFinding, severity
+from elexirion_dagster.codebase.analyzers.base import MASK, Analyzer, Parsed, RawFinding, severity
 from elexirion_dagster.records import Confidence
 
 _CONFIDENCE: dict[str, Confidence] = {"HIGH": "high", "MEDIUM": "medium", "LOW": "low", "UNDEFINED": "low"}
@@ -37,7 +37,7 @@ def _finding(item: dict[str, Any]) -> RawFinding:
         column=item["col_offset"] + 1,
         end_line=max([line, *item["line_range"]]),
         end_column=item["end_col_offset"],
-        message=_QUOTED.sub("'[redacted]'", message) if secret else message,
+        message=_QUOTED.sub(f"'{MASK}'", message) if secret else message,
         url=item["more_info"],
         byte_columns=True,
         secret=secret and secret[1],
@@ -51,5 +51,4 @@ BANDIT = Analyzer(
     parse=_parse,
     good_exits=frozenset({0, 1}),
     chunk_files=500,
-    env={"PYTHONUTF8": "1", "PYTHONWARNINGS": "ignore"},
 )

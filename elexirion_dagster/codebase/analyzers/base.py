@@ -6,6 +6,9 @@ from pathlib import Path
 
 from elexirion_dagster.records import Confidence, Severity
 
+MASK = "[redacted:password]"
+"""Stands for a hard-coded password that bandit found, which nothing but its place gives away."""
+
 SEVERITIES: Mapping[str, Mapping[str, Severity]] = {
     # bandit rates each issue itself; nothing it reports is proven exploitable, so nothing is critical
     "bandit": {"HIGH": "high", "MEDIUM": "medium", "LOW": "low", "UNDEFINED": "info"},

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from elexirion_dagster.codebase.analyzers.base import RawFinding
+from elexirion_dagster.codebase.analyzers.base import MASK, RawFinding
 from elexirion_dagster.records import Finding
 from elexirion_dagster.redact import Redactor
 
@@ -14,7 +14,7 @@ _MAX_CHARACTERS = 2000
 _MARGIN = 200
 _LINE_END = re.compile(r"\r\n|\r|\n")
 _LITERAL = re.compile(r"(?s)(\"\"\"|''').*?(?:\1|\Z)|\"(?:\\.|[^\"\\\n])*\"|'(?:\\.|[^'\\\n])*'")
-_MASK = '"[redacted]"'
+_MASK = f'"{MASK}"'
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,22 +85,13 @@ def _hash(snippet: str) -> str:
 
 
 def _shown(lines: Sequence[str], passwords: Sequence[RawFinding], redactor: Redactor) -> Sequence[str]:
-    """Take every secret out of the lines, redacted as one text: a secret may cross lines."""
+    """Take every secret out of the lines, redacted as one text (which keeps its lines): a secret may cross them."""
     masked = list(lines)
     for raw in passwords:
         first, last = _within(raw.line, len(lines)) - 1, _within(raw.end_line, len(lines))
         masked[first:last] = _mask_literals(masked[first:last])
     text = _without("\n".join(masked), frozenset(raw.secret for raw in passwords if raw.secret))
-    return _redacted(text, len(lines), redactor)
-
-
-def _redacted(text: str, count: int, redactor: Redactor) -> Sequence[str]:
-    whole = redactor.text(text).split("\n")
-    if len(whole) == count:
-        return whole
-    # A secret of several lines became fewer, so line numbers no longer fit: show the lines that were left alone.
-    kept = set(whole)
-    return [line if line in kept else "[redacted]" for line in text.split("\n")]
+    return redactor.text(text).split("\n")
 
 
 def _mask_literals(lines: Sequence[str]) -> list[str]:

@@ -60,5 +60,4 @@ VULTURE = Analyzer(
     parse=_parse,
     good_exits=frozenset({0, 1, 3}),
     whole_program=True,
-    env={"PYTHONUTF8": "1", "PYTHONWARNINGS": "ignore"},
 )

@@ -1,4 +1,4 @@
-"""Where the analyzers are installed."""
+"""Where git and the analyzers are installed."""
 
 import os
 import shutil
