@@ -18,6 +18,7 @@ from elexirion_dagster.templating.sandbox import Environment, Lazy
 __all__ = ["Bounds", "Engine"]
 
 _SHOWN_CHARS = 120
+_MESSAGE_CHARS = 1_000
 _CACHED_TEMPLATES = 512
 _RESULT = "result of the expression"
 _UNCLEAR = frozenset({"false", "no", "off", "0", "none", "null"})
@@ -42,7 +43,8 @@ class Engine:
     def __init__(self, *, bounds: Bounds | None = None, lazy: Lazy | None = None) -> None:
         self._bounds = bounds or Bounds()
         self._environment = Environment(self._bounds, lazy)
-        self._compile = functools.lru_cache(maxsize=_CACHED_TEMPLATES)(self._compile_now)
+        self._compile = functools.lru_cache(maxsize=_MESSAGE_CHARS = 1_000
+_CACHED_TEMPLATES)(self._compile_now)
 
     def evaluate(self, template: str, scope: Mapping[str, Any]) -> Any:
         """Evaluate: one whole expression keeps its type, anything else becomes text. Raises ExpressionError."""
@@ -189,4 +191,4 @@ def _about(template: str, message: str, mend: str | None = None) -> ExpressionEr
     shown = " ".join(template[: _SHOWN_CHARS + 1].split())
     if len(template) > _SHOWN_CHARS:
         shown = shown[:_SHOWN_CHARS] + "…"
-    return ExpressionError(f"{message}, in `{shown}`", mend=mend)
+    return ExpressionError(f"{message[:_MESSAGE_CHARS]}, in `{shown}`", mend=mend)

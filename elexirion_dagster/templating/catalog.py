@@ -1,20 +1,16 @@
 """Every filter, test and method of the expression language."""
 
-import operator
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from jinja2.runtime import LoopContext
 
+from elexirion_dagster.templating.comparing import comparison
 from elexirion_dagster.templating.lists import LIST_FILTERS, LIST_METHODS, MAP_METHODS
 from elexirion_dagster.templating.meter import Missing, present
 from elexirion_dagster.templating.numbers import NUMBER_FILTERS, as_number
 from elexirion_dagster.templating.regex import REGEX_FILTERS, matches
 from elexirion_dagster.templating.texts import TEXT_FILTERS, TEXT_METHODS
-
-
-def _present(function: Callable[..., Any]) -> Callable[..., Any]:
-    return lambda value, *args: function(present(value), *map(present, args))
 
 
 def _is_a(*types: type) -> Callable[[Any], bool]:
@@ -30,15 +26,15 @@ METHODS: Mapping[type | tuple[type, ...], Mapping[str, Callable[..., Any]]] = {
     str: TEXT_METHODS,
     (list, tuple, range): LIST_METHODS,
     Mapping: MAP_METHODS,
-    LoopContext: {"changed": LoopContext.changed, "cycle": LoopContext.cycle},
+    LoopContext: {"cycle": LoopContext.cycle},
 }
 _COMPARISONS: Mapping[str, Callable[..., Any]] = {
-    **dict.fromkeys(("eq", "equalto", "=="), _present(operator.eq)),
-    **dict.fromkeys(("ne", "!="), _present(operator.ne)),
-    **dict.fromkeys(("gt", "greaterthan", ">"), _present(operator.gt)),
-    **dict.fromkeys(("ge", ">="), _present(operator.ge)),
-    **dict.fromkeys(("lt", "lessthan", "<"), _present(operator.lt)),
-    **dict.fromkeys(("le", "<="), _present(operator.le)),
+    **dict.fromkeys(("eq", "equalto", "=="), comparison("eq")),
+    **dict.fromkeys(("ne", "!="), comparison("ne")),
+    **dict.fromkeys(("gt", "greaterthan", ">"), comparison("gt")),
+    **dict.fromkeys(("ge", ">="), comparison("gteq")),
+    **dict.fromkeys(("lt", "lessthan", "<"), comparison("lt")),
+    **dict.fromkeys(("le", "<="), comparison("lteq")),
 }
 TESTS: Mapping[str, Callable[..., Any]] = {
     **_COMPARISONS,
@@ -48,7 +44,7 @@ TESTS: Mapping[str, Callable[..., Any]] = {
     "even": lambda value: as_number(value) % 2 == 0,
     "false": lambda value: present(value) is False,
     "float": lambda value: _is_number(value, float),
-    "in": _present(lambda value, container: value in container),
+    "in": comparison("in"),
     "integer": lambda value: _is_number(value, int),
     "iterable": _is_a(str, list, tuple, Mapping, range),
     "lower": lambda value: isinstance(present(value), str) and value.islower(),

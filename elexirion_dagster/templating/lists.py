@@ -10,10 +10,12 @@ from jinja2.runtime import Context
 from jinja2.utils import pass_context
 
 from elexirion_dagster.errors import ExpressionError
-from elexirion_dagster.templating.meter import METER, Missing, dump_json, entries, kind, made, present
+from elexirion_dagster.templating.comparing import compare, weigh
+from elexirion_dagster.templating.meter import METER, Missing, dump_json, entries, kind, made, present, shown
 from elexirion_dagster.templating.numbers import as_number
 
 _MAX_COLUMNS = 1_000
+_MAX_PARTS = 100
 
 
 def dig(item: Any, attribute: str | int | None) -> Any:
@@ -21,7 +23,8 @@ def dig(item: Any, attribute: str | int | None) -> Any:
     if attribute is None:
         return item
     look_up = METER.get().look_up
-    for part in attribute.split(".") if isinstance(attribute, str) else [attribute]:
+    parts: list[Any] = attribute.split(".", _MAX_PARTS) if isinstance(attribute, str) else [attribute]
+    for part in parts:
         item = look_up(item, int(part) if isinstance(part, str) and part.isdecimal() else part)
     return item
 
@@ -30,6 +33,7 @@ def _key(attribute: str | int | None, *, case_sensitive: bool) -> Callable[[Any]
     def key(item: Any) -> Any:
         METER.get().add_items(1)
         value = present(dig(item, attribute))
+        weigh(value)
         return value if case_sensitive or not isinstance(value, str) else value.lower()
 
     return key
@@ -49,7 +53,7 @@ def _sort(
 def _dictsort(
     value: Mapping[str, Any], case_sensitive: bool = False, by: str = "key", reverse: bool = False
 ) -> list[Any]:
-    key = _key({"key": 0, "value": 1}[by], case_sensitive=case_sensitive)
+    key = _key(1 if by == "value" else 0, case_sensitive=case_sensitive)
     return sorted(_pairs(value), key=key, reverse=reverse)
 
 
@@ -128,7 +132,7 @@ def _reverse(value: Any) -> Any:
 
 def _size(value: int, most: int) -> int:
     if not isinstance(value, int) or not 1 <= value <= most:
-        raise ExpressionError(f"expected a whole number from 1 to {most:,}, got {value!r}")
+        raise ExpressionError(f"expected a whole number from 1 to {most:,}, got {shown(value)}")
     return value
 
 
@@ -187,9 +191,16 @@ def _passes(context: Context, value: Any, args: Sequence[Any]) -> bool:
     return bool(context.environment.call_test(args[0], value, list(args[1:]), {}, context))
 
 
+def _index(value: Any, item: Any) -> int:
+    found = next((at for at, entry in enumerate(entries(value)) if compare(entry, "eq", item)), None)
+    if found is None:
+        raise ExpressionError("the entry is not in the list")
+    return found
+
+
 LIST_METHODS: Mapping[str, Callable[..., Any]] = {
-    "count": lambda value, item: list(entries(value)).count(item),
-    "index": lambda value, item: list(entries(value)).index(item),
+    "count": lambda value, item: sum(compare(entry, "eq", item) for entry in entries(value)),
+    "index": _index,
 }
 MAP_METHODS: Mapping[str, Callable[..., Any]] = {
     "get": lambda value, key, default=None: _default(METER.get().look_up(value, key), default),

@@ -15,6 +15,7 @@ from elexirion_dagster.errors import ExpressionError
 
 _MAX_DEPTH = 100
 _SHOWN = 12
+_SHOWN_CHARS = 60
 _CLOCK_BITS = 10  # the clock is read once for so many entries or characters (2**10)
 _KINDS: tuple[tuple[type | tuple[type, ...], str], ...] = (
     (bool, "true/false"),
@@ -97,6 +98,13 @@ METER: ContextVar[Meter] = ContextVar("elexirion_expression_meter")
 def kind(value: object) -> str:
     """Name a value's kind in the language's words."""
     return next((name for types, name in _KINDS if isinstance(value, types)), f"a {type(value).__name__}")
+
+
+def shown(value: object) -> str:
+    """Show a value in a message: short texts and numbers themselves, anything else by its kind."""
+    if isinstance(value, bool | int | float) or (isinstance(value, str) and len(value) <= _SHOWN_CHARS):
+        return repr(value)
+    return kind(value)
 
 
 class Missing(jinja2.StrictUndefined):

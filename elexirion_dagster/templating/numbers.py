@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from elexirion_dagster.errors import ExpressionError
-from elexirion_dagster.templating.meter import kind, present
+from elexirion_dagster.templating.meter import kind, present, shown
 
 _MAX_DIGITS = 30
 _MAX_NUMBER_CHARS = 1_000
@@ -38,11 +38,11 @@ def _float(value: Any, default: Any = 0.0) -> Any:
 
 def _round(value: Any, precision: int = 0, method: str = "common") -> int | float:
     if not -_MAX_DIGITS <= precision <= _MAX_DIGITS:
-        raise ExpressionError(f"expected a precision from -{_MAX_DIGITS} to {_MAX_DIGITS}, got {precision}")
+        raise ExpressionError(f"expected a precision from -{_MAX_DIGITS} to {_MAX_DIGITS}, got {shown(precision)}")
     if method == "common":
         return round(as_number(value), precision)
     if method not in {"ceil", "floor"}:
-        raise ExpressionError(f"expected 'common', 'ceil' or 'floor', got {method!r}")
+        raise ExpressionError(f"expected 'common', 'ceil' or 'floor', got {shown(method)}")
     shift = float(10**precision)
     cut = math.ceil if method == "ceil" else math.floor
     return cut(as_number(value) * shift) / shift

@@ -18,6 +18,7 @@ def _pattern(value: str, pattern: str) -> Any:
         raise ExpressionError(f"expected a text and a pattern, got {kind(value)} and {kind(pattern)}")
     if len(pattern) > _MAX_PATTERN:
         raise ExpressionError(f"the regular expression is longer than {_MAX_PATTERN:,} characters")
+    METER.get().check_time()
     options = re2.Options()
     options.log_errors = False
     options.max_mem = 1 << 22

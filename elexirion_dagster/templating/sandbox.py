@@ -14,6 +14,7 @@ from jinja2.utils import Namespace, pass_context
 from jinja2.visitor import NodeTransformer
 
 from elexirion_dagster.errors import ExpressionError
+from elexirion_dagster.templating.comparing import compare
 from elexirion_dagster.templating.catalog import FILTERS, METHODS, TESTS
 from elexirion_dagster.templating.meter import METER, Bounds, Method, Missing, Turns, entries, kind, present, text
 from elexirion_dagster.templating.texts import format_text
@@ -224,10 +225,12 @@ class _Metered(NodeTransformer):
 
     def visit_Compare(self, node: nodes.Compare) -> nodes.Node:  # noqa: N802 - Jinja's naming
         self.generic_visit(node)
-        node.expr = _internal(":weigh", node.expr)
-        for operand in node.ops:
-            operand.expr = _internal(":weigh", operand.expr)
-        return node
+        chain = [part for operand in node.ops for part in (nodes.Const(operand.op, lineno=node.lineno), operand.expr)]
+        return _internal(":compare", node.expr, *chain)
+
+    def visit_Tuple(self, node: nodes.Tuple) -> nodes.Node:  # noqa: N802 - Jinja's naming
+        self.generic_visit(node)
+        return nodes.List(node.items, lineno=node.lineno) if node.ctx == "load" else node
 
     def visit_AssignBlock(self, node: nodes.AssignBlock) -> nodes.Node:  # noqa: N802 - Jinja's naming
         self.generic_visit(node)
@@ -265,13 +268,6 @@ def _slice(value: Any, start: Any, stop: Any, step: Any) -> Any:
     return value[start:stop:step]
 
 
-def _weigh(value: Any) -> Any:
-    """Let a comparison of large values look at the clock."""
-    if isinstance(present(value), str | list | tuple | Mapping) and len(value) > 1_000:  # noqa: PLR2004 - below, the clock costs more
-        METER.get().check_time()
-    return value
-
-
 def _range(*args: int) -> range:
     numbers = range(*args)
     if numbers and (numbers[-1] - numbers[0]) // numbers.step >= METER.get().bounds.max_iterations:
@@ -280,7 +276,8 @@ def _range(*args: int) -> range:
 
 
 def _no_entry(obj: Any, argument: Any) -> Missing:
-    return Missing(obj=obj, name=argument)
+    name = argument if isinstance(argument, str | int) else kind(argument)
+    return Missing(obj=obj, name=name)  # type: ignore[arg-type]  # Jinja takes numbers too
 
 
 def _method(obj: Any, name: str) -> Any:
@@ -306,7 +303,7 @@ def _compute(sign: str, left: Any, right: Any) -> Any:
         case ("*", str() | list(), int()) | ("*", int(), str() | list()):
             return _repeat(left, right) if isinstance(right, int) else _repeat(right, left)
         case "%", str(), _:
-            return format_text(left, *(right if isinstance(right, tuple) else (right,)))
+            return format_text(left, *(right if isinstance(right, list | tuple) else (right,)))
         case _:
             _cannot(sign, left, right)
     return left + right
@@ -338,5 +335,5 @@ _INTERNAL_FILTERS: Mapping[str, Callable[..., Any]] = {
     ":turns": lambda value: Turns(entries(value)),
     ":concat": _concat,
     ":slice": _slice,
-    ":weigh": _weigh,
+    ":compare": compare,
 }

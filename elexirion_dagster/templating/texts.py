@@ -13,7 +13,7 @@ from typing import Any
 
 from elexirion_dagster.errors import ExpressionError
 from elexirion_dagster.templating.lists import dig
-from elexirion_dagster.templating.meter import METER, Missing, dump_json, entries, kind, made, present, text
+from elexirion_dagster.templating.meter import METER, Missing, dump_json, entries, kind, made, present, shown, text
 from elexirion_dagster.templating.numbers import as_number
 
 _MAX_WIDTH = 1_000
@@ -24,7 +24,7 @@ _SPEC = re.compile(
 
 def _width(value: int, most: int = _MAX_WIDTH) -> int:
     if not isinstance(value, int) or not 0 <= value <= most:
-        raise ExpressionError(f"expected a whole number from 0 to {most:,}, got {value!r}")
+        raise ExpressionError(f"expected a whole number from 0 to {most:,}, got {shown(value)}")
     return value
 
 
@@ -33,8 +33,10 @@ def _on_text(function: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(function)
     def apply(value: Any, *args: Any) -> Any:
-        shown = made(text(value))
-        result = function(shown, *(tuple(arg) if isinstance(arg, list) else arg for arg in args))
+        for arg in args:
+            if isinstance(arg, str) and len(arg) > _MAX_WIDTH:
+                raise ExpressionError(f"expected at most {_MAX_WIDTH:,} characters to look for, got {len(arg):,}")
+        result = function(made(text(value)), *(tuple(arg) if isinstance(arg, list) else arg for arg in args))
         if isinstance(result, list):
             METER.get().add_items(len(result))
         return made(result) if isinstance(result, str) else result
