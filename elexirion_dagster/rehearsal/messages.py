@@ -1,0 +1,136 @@
+"""Anthropic's Messages API on the wire: plain bodies, stream events, errors."""
+
+import json
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+
+from elexirion_dagster.records import Json
+from elexirion_dagster.rehearsal.play import Asked, Line, strings
+
+_PIECE_CHARS = 40
+_TYPES = MappingProxyType(
+    {
+        400: "invalid_request_error",
+        401: "authentication_error",
+        402: "billing_error",
+        403: "permission_error",
+        404: "not_found_error",
+        413: "request_too_large",
+        429: "rate_limit_error",
+        504: "timeout_error",
+        529: "overloaded_error",
+    }
+)
+PING = b'event: ping\ndata: {"type": "ping"}\n\n'
+
+
+def asked(body: Mapping[str, Json]) -> Asked:
+    """Read what a request asks for."""
+    form = (body.get("output_config") or {}).get("format") or {}
+    return Asked(
+        stream=bool(body.get("stream")),
+        schema=form.get("schema"),
+        max_tokens=body.get("max_tokens"),
+        texts=tuple(strings([body.get("system"), body["messages"]])),
+    )
+
+
+def whole(line: Line) -> Json:
+    """Build the body of a plain answer."""
+    details = {"type": "refusal", "category": line.category, "explanation": None}
+    return {
+        "id": f"msg_rehearsal_{line.number}",
+        "type": "message",
+        "role": "assistant",
+        "model": line.model,
+        "content": _content(line),
+        "stop_reason": line.stop_reason,
+        "stop_sequence": None,
+        "stop_details": details if line.stop_reason == "refusal" else None,
+        "usage": _usage(line),
+    }
+
+
+def events(line: Line) -> list[bytes]:
+    """Build the events of a streamed answer, in order."""
+    body = whole(line)
+    usage = {**body["usage"], "output_tokens": 1}
+    first = {**body, "content": [], "stop_reason": None, "stop_details": None, "usage": usage}
+    last = {name: body[name] for name in ("stop_reason", "stop_sequence", "stop_details")}
+    found = [_event("message_start", message=first)]
+    for index, block in enumerate(body["content"]):
+        found += _block_events(index, block)
+    found.append(_event("message_delta", delta=last, usage={"output_tokens": body["usage"]["output_tokens"]}))
+    found.append(_event("message_stop"))
+    return found
+
+
+def error_type(status: int) -> str:
+    """Name the error type that goes with a status."""
+    return _TYPES.get(status, "api_error")
+
+
+def error_body(kind: str, message: str, error_code: str | None = None) -> Json:
+    """Build the body of an error."""
+    error: dict[str, Json] = {"type": kind, "message": message}
+    if error_code is not None:
+        error["details"] = {"error_code": error_code}
+    return {"type": "error", "error": error, "request_id": "req_rehearsal"}
+
+
+def error_event(kind: str) -> bytes:
+    """Build an error inside a stream."""
+    return f"event: error\ndata: {json.dumps(error_body(kind, 'scripted by the rehearsal'))}\n\n".encode()
+
+
+def malformed_event() -> bytes:
+    """Build an event whose JSON is broken."""
+    return b'event: content_block_delta\ndata: {"type": "content_block_delta", "index": 0, "del\n\n'
+
+
+def _content(line: Line) -> list[Json]:
+    content: list[Json] = [*line.blocks]
+    if line.text:
+        content.append({"type": "text", "text": line.text})
+    content += [
+        {"type": "tool_use", "id": f"toolu_{line.number}_{index}", "name": tool.name, "input": tool.input}
+        for index, tool in enumerate(line.tools)
+    ]
+    return content
+
+
+def _usage(line: Line) -> dict[str, Json]:
+    return {
+        "input_tokens": line.usage.input_tokens,
+        "output_tokens": line.usage.output_tokens,
+        "cache_read_input_tokens": line.usage.cache_read_tokens,
+        "cache_creation_input_tokens": line.usage.cache_write_tokens,
+        "service_tier": "standard",
+    }
+
+
+def _block_events(index: int, block: Mapping[str, Json]) -> Iterator[bytes]:
+    match block["type"]:
+        case "text":
+            start, deltas = {**block, "text": ""}, [("text_delta", "text", piece) for piece in _pieces(block["text"])]
+        case "tool_use":
+            pieces = _pieces(json.dumps(block["input"]))
+            start, deltas = {**block, "input": {}}, [("input_json_delta", "partial_json", piece) for piece in pieces]
+        case "thinking":
+            start = {**block, "thinking": "", "signature": ""}
+            deltas = [("thinking_delta", "thinking", piece) for piece in _pieces(block["thinking"])]
+            deltas.append(("signature_delta", "signature", block["signature"]))
+        case _:
+            start, deltas = dict(block), []
+    yield _event("content_block_start", index=index, content_block=start)
+    for kind, field, piece in deltas:
+        yield _event("content_block_delta", index=index, delta={"type": kind, field: piece})
+    yield _event("content_block_stop", index=index)
+
+
+def _pieces(text: str) -> list[str]:
+    return [text[start : start + _PIECE_CHARS] for start in range(0, len(text), _PIECE_CHARS)]
+
+
+def _event(kind: str, **fields: Json) -> bytes:
+    return f"event: {kind}\ndata: {json.dumps({'type': kind, **fields})}\n\n".encode()

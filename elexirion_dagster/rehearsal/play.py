@@ -1,0 +1,138 @@
+"""From a request to what is played: the answer that matches and the fault that is due."""
+
+import json
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from elexirion_dagster.providers.sample import smallest_instance
+from elexirion_dagster.records import Json
+from elexirion_dagster.rehearsal.script import Answer, Fault, Refusal, Script, Tokens, ToolUse, Truncation
+
+_CHARS_PER_TOKEN = 4
+_ECHO_CHARS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a request asks for, whatever its wire format."""
+
+    stream: bool
+    schema: Mapping[str, Json] | None
+    max_tokens: int | None
+    texts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One answer, ready to be put on the wire; `number` counts model calls from 1."""
+
+    number: int
+    model: str
+    text: str
+    tools: tuple[ToolUse, ...]
+    blocks: tuple[dict[str, Json], ...]
+    stop_reason: str
+    usage: Tokens
+    latency_s: float
+    category: str | None = None
+
+
+class Play:
+    """A script under way: counts calls and remembers how often each answer and fault was used."""
+
+    def __init__(self, script: Script) -> None:
+        self.script = script
+        self.count = 0
+        self._used: dict[int, int] = {}
+        self._lock = threading.Lock()
+
+    def next(self, asked: Asked) -> tuple[Line, Fault | None]:
+        """Choose for the next model call."""
+        whole = "\n".join(asked.texts)
+        with self._lock:
+            self.count += 1
+            number = self.count
+            answer = next((answer for answer in self.script.answers if self._takes(answer, whole)), Answer())
+            fault = next((fault for fault in self.script.faults if self._due(fault, whole, number)), None)
+        return _with_fault(self._line(answer, asked, number), fault), fault
+
+    def _takes(self, answer: Answer, whole: str) -> bool:
+        return (answer.match is None or answer.match in whole) and self._left(answer)
+
+    def _due(self, fault: Fault, whole: str, number: int) -> bool:
+        return (
+            (fault.nth is None or fault.nth == number)
+            and (fault.every is None or number % fault.every == 0)
+            and (fault.match is None or fault.match in whole)
+            and self._left(fault)
+        )
+
+    def _left(self, part: Answer | Fault) -> bool:
+        used = self._used.get(id(part), 0)
+        if part.times is not None and used >= part.times:
+            return False
+        self._used[id(part)] = used + 1
+        return True
+
+    def _line(self, answer: Answer, asked: Asked, number: int) -> Line:
+        text = _text(answer, asked)
+        stop_reason = answer.stop_reason or ("tool_use" if answer.tools else "end_turn")
+        ceiling = asked.max_tokens and asked.max_tokens * _CHARS_PER_TOKEN
+        if ceiling and len(text) > ceiling:
+            text, stop_reason = text[:ceiling], "max_tokens"
+        latency_ms = self.script.latency_ms if answer.latency_ms is None else answer.latency_ms
+        return Line(
+            number=number,
+            model=self.script.model,
+            text=text,
+            tools=answer.tools,
+            blocks=answer.blocks,
+            stop_reason=stop_reason,
+            usage=answer.usage or Tokens(input_tokens=tokens(asked.texts), output_tokens=tokens((text,))),
+            latency_s=latency_ms / 1000,
+        )
+
+
+def strings(value: Json) -> Iterator[str]:
+    """Yield every text inside a part of a request, in order."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, list):
+        for item in value:
+            yield from strings(item)
+    elif isinstance(value, dict):
+        for name, item in value.items():
+            if name not in ("type", "role"):
+                yield from strings(item)
+
+
+def tokens(texts: tuple[str, ...]) -> int:
+    """Estimate the tokens of some texts: four characters each, at least one."""
+    return max(1, sum(map(len, texts)) // _CHARS_PER_TOKEN)
+
+
+def _text(answer: Answer, asked: Asked) -> str:
+    if answer.text is not None:
+        return answer.text
+    if answer.data is not None:
+        return json.dumps(answer.data)
+    if answer.tools:
+        return ""
+    if asked.schema is not None:
+        return json.dumps(smallest_instance(asked.schema))
+    last = asked.texts[-1] if asked.texts else ""
+    return f"[rehearsal script, no real answer] {last[:_ECHO_CHARS]}"
+
+
+def _with_fault(line: Line, fault: Fault | None) -> Line:
+    changes: dict[str, Any] = {}
+    match fault:
+        case Refusal(category=category):
+            changes = {"text": "", "tools": (), "blocks": (), "stop_reason": "refusal", "category": category}
+        case Truncation():
+            changes = {"text": line.text[: len(line.text) // 2], "tools": (), "stop_reason": "max_tokens"}
+        case _:
+            return line
+    return replace(line, **changes)
