@@ -31,10 +31,9 @@ def defs() -> dg.Definitions:
     )
 
 
-def job_of_file(path: str) -> dg.JobDefinition:
+def job_of_file(file: Path, settings: Settings) -> dg.JobDefinition:
     """The job of one pipeline file, for a run outside the code location."""
-    pipeline = load_any(Path(path)).pipeline
-    return pipeline_job(pipeline, Settings.from_env(os.environ), thread_executor, write_report)
+    return pipeline_job(load_any(file).pipeline, settings, thread_executor, write_report)
 
 
 def write_report(run: Run, outputs: Mapping[str, Json]) -> dict[str, Any]:

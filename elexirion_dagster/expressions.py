@@ -43,8 +43,7 @@ class Engine:
     def __init__(self, *, bounds: Bounds | None = None, lazy: Lazy | None = None) -> None:
         self._bounds = bounds or Bounds()
         self._environment = Environment(self._bounds, lazy)
-        self._compile = functools.lru_cache(maxsize=_MESSAGE_CHARS = 1_000
-_CACHED_TEMPLATES)(self._compile_now)
+        self._compile = functools.lru_cache(maxsize=_CACHED_TEMPLATES)(self._compile_now)
 
     def evaluate(self, template: str, scope: Mapping[str, Any]) -> Any:
         """Evaluate: one whole expression keeps its type, anything else becomes text. Raises ExpressionError."""
@@ -178,6 +177,8 @@ def _named(template: str) -> Iterator[None]:
     except jinja2.TemplateSyntaxError as error:
         raise _about(template, f"line {error.lineno}: {error.message}") from error
     except RecursionError as error:
+        raise _about(template, "nested too deeply") from error
+    except SyntaxError as error:
         raise _about(template, "nested too deeply") from error
     except MemoryError as error:
         raise _about(template, "needs too much memory") from error

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import dagster as dg
+from dagster._core.definitions.job_base import InMemoryJob
 from dagster._core.execution.api import execute_run
 
 from elexirion_dagster.compiler.ops import OUTPUTS
 from elexirion_dagster.compiler.sensors import record_end
+from elexirion_dagster.definitions import job_of_file
 from elexirion_dagster.errors import Cause
 from elexirion_dagster.operations.instance import init
 from elexirion_dagster.records import Json
@@ -41,18 +43,14 @@ def execute(
     """Run the pipeline in `file` to its end. Being interrupted ends its children and marks the run cancelled."""
     home = init(settings).home
     with dg.DagsterInstance.from_config(str(home.dagster)) as instance:
-        job = dg.build_reconstructable_job(
-            "elexirion_dagster.definitions", "job_of_file", reconstructable_args=(str(file),)
-        )
-        definition = job.get_definition()
+        job = job_of_file(file, settings)
         run = instance.create_run_for_job(
-            job_def=definition,
+            job_def=job,
             run_id=run_id,
             run_config=dict(inputs),
-            tags={**definition.tags, **tags, TRIGGER_TAG: CLI, ".dagster/repository": f"__repository__@{LOCATION}"},
-            job_code_origin=job.get_python_origin(),
+            tags={**job.tags, **tags, TRIGGER_TAG: CLI, ".dagster/repository": f"__repository__@{LOCATION}"},
         )
-        execute_run(job, run, instance)
+        execute_run(InMemoryJob(job), run, instance)
         ended = instance.get_run_by_id(run_id)
         if ended is None:
             raise dg.DagsterRunNotFoundError(f"run {run_id} is gone from the instance", invalid_run_id=run_id)

@@ -14,8 +14,8 @@ from jinja2.utils import Namespace, pass_context
 from jinja2.visitor import NodeTransformer
 
 from elexirion_dagster.errors import ExpressionError
-from elexirion_dagster.templating.comparing import compare
 from elexirion_dagster.templating.catalog import FILTERS, METHODS, TESTS
+from elexirion_dagster.templating.comparing import compare
 from elexirion_dagster.templating.meter import METER, Bounds, Method, Missing, Turns, entries, kind, present, text
 from elexirion_dagster.templating.texts import format_text
 
