@@ -13,7 +13,7 @@ from pathlib import Path
 from elexirion_dagster.codebase.analyzers.base import Analyzer, Parsed, RawFinding, severity
 
 _MIN_CONFIDENCE = 80
-_REPORT = re.compile(r"(?s)(.+?):(\d+): ([^\n]+?) \((\d+)% confidence\)\n")
+_REPORT = re.compile(r"(?s)(.+?):(\d+): ((?:(?!:\d+: )[^\n])+?) \((\d+)% confidence\)\n")
 _SYNTAX = re.compile(r"(?s)(.+?):(?:\d+:|None:)? ([^\n]+)\n")
 _ENCODING = re.compile(r"(?s)Error: Could not read file (.+?) - \n?Try to change the encoding to UTF-8.\n")
 
