@@ -139,6 +139,12 @@ def test_written_reports_are_private_whole_and_replace_older_ones(tmp_path: Path
     assert len(json.loads(written["report.json"].read_text())["findings"]) == 1
 
 
+def test_a_report_read_back_from_its_json_is_the_same_report():
+    text = json_report.render(report(reviews=[review()]))
+
+    assert json_report.render(json_report.load(text)) == text
+
+
 def test_a_folder_that_cannot_be_written_is_told_with_a_way_out(tmp_path: Path):
     (tmp_path / "file").touch()
 
