@@ -53,9 +53,11 @@ def _of_operation(operation: Operation, path: tuple[str | int, ...]) -> Iterator
 
 
 def as_expression(by: str) -> str:
-    """A `by:` or `of:` word as a template: a bare field name means that field of `item`."""
+    """A `by:` or `of:` word as a template: a bare field name means that field of `item`, `item` the record itself."""
     if "{{" in by:
         return by
+    if by == "item" or by.startswith("item."):
+        return f"{{{{ {by} }}}}"
     return f"{{{{ item.{by} }}}}" if by.replace(".", "").replace("_", "").isalnum() else f"{{{{ {by} }}}}"
 
 
