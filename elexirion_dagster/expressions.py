@@ -175,7 +175,8 @@ def _named(template: str) -> Iterator[None]:
     except ElexirionError:
         raise
     except jinja2.TemplateSyntaxError as error:
-        raise _about(template, f"line {error.lineno}: {error.message}") from error
+        said = (error.message or "").replace("'end of print statement'", "end of the expression")
+        raise _about(template, f"line {error.lineno}: {said}") from error
     except RecursionError as error:
         raise _about(template, "nested too deeply") from error
     except SyntaxError as error:
@@ -184,6 +185,8 @@ def _named(template: str) -> Iterator[None]:
         raise _about(template, "needs too much memory") from error
     except ZeroDivisionError as error:
         raise _about(template, "division by zero") from error
+    except OverflowError as error:
+        raise _about(template, "a number is too large") from error
     except Exception as error:
         raise _about(template, str(error) or type(error).__name__) from error
 

@@ -43,7 +43,7 @@ class Bounds:
     """Length of the template itself."""
     max_tokens: int = 20_000
     """Words and signs inside its braces."""
-    max_cpu_s: float = 10.0
+    max_cpu_s: float = 3.0
     """Processor time, checked on every turn and every large operation."""
 
 

@@ -141,6 +141,8 @@ class Environment(SandboxedEnvironment):
             raise ExpressionError(f"line {node.lineno}: recursive loops are not part of the language", mend=_ALLOWED)
         if isinstance(node, nodes.Name) and node.name == "self":
             raise ExpressionError("'self' is not known here")
+        if isinstance(node, nodes.Const) and isinstance(node.value, str) and not node.value.isprintable():
+            _check_text(node.value)
         if isinstance(node, nodes.Filter):
             _known("filter", node.name, self.filters)
             self._check_names_in(node)
@@ -171,6 +173,12 @@ class Environment(SandboxedEnvironment):
 
 
 _ALLOWED = "Allowed are {{ … }}, if, for, set, with and raw."
+
+
+def _check_text(value: str) -> None:
+    bad = next((sign for sign in value if "\ud800" <= sign <= "\udfff"), None)
+    if bad is not None:
+        raise ExpressionError(f"the text holds U+{ord(bad):04X}, half a character")
 
 
 def _known(what: str, name: str, names: Mapping[str, Any]) -> None:

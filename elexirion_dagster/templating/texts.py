@@ -5,6 +5,7 @@
 import functools
 import html
 import json
+import math
 import posixpath
 import re
 import urllib.parse
@@ -108,13 +109,16 @@ def _from_json(value: str) -> Any:
     if not isinstance(present(value), str):
         raise ExpressionError(f"expected JSON text, got {kind(value)}")
     try:
-        return json.loads(made(value), parse_constant=_refuse_constant)
+        return json.loads(made(value), parse_constant=_finite, parse_float=_finite)
     except json.JSONDecodeError as error:
         raise ExpressionError(f"not JSON: {error}", mend="Ask for `output:` instead of parsing text.") from error
 
 
-def _refuse_constant(name: str) -> Any:
-    raise ExpressionError(f"not JSON: {name} is no number")
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if math.isfinite(number):
+        return number
+    raise ExpressionError(f"not JSON: {shown(digits)} is not a finite number")
 
 
 TEXT_METHODS: Mapping[str, Callable[..., Any]] = {
