@@ -19,6 +19,7 @@ from elexirion_dagster.spec.references import References
 from elexirion_dagster.spec.steps import Step
 from elexirion_dagster.steps.threads import Threads
 from elexirion_dagster.store.journal import JournalWriter
+from elexirion_dagster.templating.keyed import Keyed
 
 Scope = Mapping[str, Any]
 
@@ -53,18 +54,6 @@ class View(dict[str, Json]):
         self.digests: dict[tuple[str, ...], str] = {}
 
 
-class Results(list[Json]):
-    """The results of a for_each: by position, or by item key."""
-
-    def __getitem__(self, index: Any) -> Any:
-        if isinstance(index, str):
-            for entry in self:
-                if entry["key"] == index:
-                    return entry
-            raise KeyError(index)
-        return super().__getitem__(index)
-
-
 def view(result: StepResult) -> View:
     """A result in the form that `steps.<name>` has in templates."""
     fields = result.to_json()
@@ -72,7 +61,7 @@ def view(result: StepResult) -> View:
     if result.results is None:
         del fields["results"]
     else:
-        fields["results"] = Results(result.results)
+        fields["results"] = Keyed(result.results)
     return View(fields)
 
 

@@ -16,6 +16,7 @@ from jinja2.visitor import NodeTransformer
 from elexirion_dagster.errors import ExpressionError
 from elexirion_dagster.templating.catalog import FILTERS, METHODS, TESTS
 from elexirion_dagster.templating.comparing import compare
+from elexirion_dagster.templating.keyed import Keyed
 from elexirion_dagster.templating.meter import METER, Bounds, Method, Missing, Turns, entries, kind, present, text
 from elexirion_dagster.templating.texts import format_text
 
@@ -84,6 +85,8 @@ class Environment(SandboxedEnvironment):
         if isinstance(obj, Missing):
             return obj
         if isinstance(present(argument), str):
+            if isinstance(obj, Keyed) and obj.has(argument):
+                return obj.entry(argument)
             if not isinstance(obj, Mapping):
                 return self.getattr(obj, argument)
             found = self._key(obj, argument)
