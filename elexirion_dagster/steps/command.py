@@ -14,7 +14,8 @@ def run(step: CommandStep, ctx: StepContext) -> StepResult:
     """
     args = [ctx.render(argument) for argument in step.arguments()]
     cwd = ctx.shared.workspace if step.cwd is None else ctx.readable(ctx.render(step.cwd))
-    env = {name: ctx.render(value) for name, value in step.env.items()}
+    # The workspace is the home: in a scanned tree a program would otherwise load what lies in .local or .config there.
+    env = {"HOME": str(ctx.shared.workspace), **{name: ctx.render(value) for name, value in step.env.items()}}
     if not args[0]:
         raise PolicyError("the program's name is empty", cause="tool_denied", mend="Say which program to run.")
     done = run_program(args, cwd=cwd, timeout_s=ctx.time_left_s(), env=env, cancelled=ctx.shared.cancelled)

@@ -26,6 +26,7 @@ def _list(verb: ListFiles, ctx: StepContext) -> StepResult:
         include=[ctx.render(pattern) for pattern in verb.include],
         exclude=[ctx.render(pattern) for pattern in verb.exclude],
         max_file_kb=verb.max_file_kb,
+        cancelled=ctx.shared.cancelled,
     )
     data = {
         "root": str(root),
