@@ -1,0 +1,1 @@
+"""Figures, not tests: each module prints ours beside a peer, as a ratio, with the machine named."""
