@@ -8,9 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 
-from elexirion_dagster.cli.main import cli
+from elexirion_dagster.cli.main import COMMANDS, cli
 from elexirion_dagster.dialects.load import load_string
 from elexirion_dagster.operations.launch import execute
 from elexirion_dagster.run import MODEL_TAG
@@ -89,5 +90,7 @@ def test_the_reference_names_every_root_key_and_step_type() -> None:
     assert missing == []
 
 
-def test_every_command_is_in_the_help_and_explained() -> None:
-    assert all(command.help for command in cli.commands.values())
+def test_every_command_loads_and_explains_itself() -> None:
+    context = click.Context(cli)
+    assert [name for name in COMMANDS if cli.get_command(context, name).name != name] == []
+    assert [name for name in COMMANDS if not cli.get_command(context, name).help] == []
