@@ -1,0 +1,105 @@
+"""A request in the form of the Messages API, its output schema included."""
+
+import json
+from collections.abc import Mapping
+
+from anthropic import transform_schema
+
+from elexirion_dagster.records import (
+    Block,
+    Json,
+    Message,
+    Request,
+    TextBlock,
+    ThinkingBlock,
+    ToolResultBlock,
+    ToolUseBlock,
+)
+
+_SCHEMA_SENTENCE = "Answer with exactly one JSON value that fits this JSON Schema, and with nothing else:"
+_INEXPRESSIBLE = frozenset({"$ref", "allOf", "const", "if", "not", "oneOf", "patternProperties"})
+_PLAIN_TYPES = frozenset({"string", "integer", "number", "boolean", "null"})
+
+
+def message_body(request: Request, *, native_schema: bool) -> dict[str, Json]:
+    """Build the body of POST /v1/messages, without `stream`.
+
+    An output schema that native structured output cannot express (objects with free keys, references), or that the
+    model does not take natively, stands at the end of the system text instead.
+    """
+    body: dict[str, Json] = {
+        "model": request.model,
+        "max_tokens": request.max_tokens,
+        "messages": [_message(message) for message in request.messages],
+    }
+    system = request.system or ""
+    if request.output_schema is not None:
+        if native_schema and _is_native(request.output_schema):
+            schema = transform_schema(_native(request.output_schema))
+            body["output_config"] = {"format": {"type": "json_schema", "schema": schema}}
+        else:
+            text = json.dumps(request.output_schema, sort_keys=True, separators=(",", ":"), default=dict)
+            system = f"{system}\n\n{_SCHEMA_SENTENCE}\n{text}".strip()
+    if system:
+        body["system"] = [{"type": "text", "text": system, "cache_control": {"type": "ephemeral"}}]
+    if request.temperature is not None:
+        body["temperature"] = request.temperature
+    if request.stop_sequences:
+        body["stop_sequences"] = list(request.stop_sequences)
+    if request.tools:
+        body["tools"] = [
+            {"name": tool.name, "description": tool.description, "input_schema": dict(tool.input_schema)}
+            for tool in request.tools
+        ]
+    return body
+
+
+def _message(message: Message) -> Json:
+    return {"role": message.role, "content": [_block(block) for block in message.content]}
+
+
+def _block(block: Block) -> Json:
+    match block:
+        case TextBlock(text):
+            return {"type": "text", "text": text}
+        case ThinkingBlock(raw):
+            return dict(raw)
+        case ToolUseBlock(id=use, name=name, input=given):
+            return {"type": "tool_use", "id": use, "name": name, "input": dict(given)}
+        case ToolResultBlock(tool_use_id=use, text=text, is_error=is_error):
+            return {"type": "tool_result", "tool_use_id": use, "content": text, "is_error": is_error}
+
+
+def _is_native(schema: Json) -> bool:
+    """Whether the API's strict form means the same: it closes every object and knows no references."""
+    if not isinstance(schema, Mapping) or _INEXPRESSIBLE & schema.keys():
+        return False
+    match schema:
+        case {"anyOf": [*branches]}:
+            parts = branches
+        case {"enum": [*values]}:
+            return all(value is None or isinstance(value, str | int | float) for value in values)
+        case {"type": [*kinds]}:
+            parts = [{**schema, "type": kind} for kind in kinds]
+        case {"type": "object", "properties": Mapping() as properties} if properties:
+            parts = [*properties.values(), *([False] if schema.get("additionalProperties") else [])]
+        case {"type": "array", "items": items}:
+            parts = [items]
+        case _:
+            return schema.get("type") in _PLAIN_TYPES
+    return all(map(_is_native, parts))
+
+
+def _native(schema: Mapping[str, Json]) -> dict[str, Json]:
+    """Rewrite what the SDK's own translation does not know: a list of types becomes `anyOf`."""
+    kinds = schema.get("type")
+    if isinstance(kinds, list):
+        return {"anyOf": [_native({**schema, "type": kind}) for kind in kinds]}
+    new = dict(schema)
+    if "properties" in schema:
+        new["properties"] = {name: _native(inner) for name, inner in schema["properties"].items()}
+    if "items" in schema:
+        new["items"] = _native(schema["items"])
+    if "anyOf" in schema:
+        new["anyOf"] = [_native(branch) for branch in schema["anyOf"]]
+    return new
