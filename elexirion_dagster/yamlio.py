@@ -42,6 +42,8 @@ _REWORDED: tuple[tuple[str, str, str], ...] = (
     ("expected <block end>", "this line does not fit what is above it", "Mend the indentation; quote unusual text."),
     ("did not find expected key", "this line does not fit what is above it", "Mend the indentation; quote odd text."),
     ("did not find expected '-' indicator", "a list entry was expected", "Start it with '-', or mend the indentation."),
+    ("expected <document start>", "text stands after the end of the document", "Mend the indentation or quotes above."),
+    ("expected ',' or", "a bracket or brace is not closed, or a comma is missing", "Close it; quote unusual text."),
     ("unexpected end of stream", "a quote is opened and never closed", "Close it with the same kind of quote."),
     ("undefined alias", "a word that starts with '*' names an anchor that does not exist", _QUOTE),
     ("alphabetic or numeric character", "a word that starts with '*' or '&' is read as an alias or anchor", _QUOTE),
@@ -323,7 +325,7 @@ def _copy(data: Json) -> Json:
 class _Dumper(yaml.SafeDumper):
     """Writes what `load_text` reads: quotes exactly the texts that would be read as something else."""
 
-    yaml_implicit_resolvers: dict[str | None, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012 - PyYAML's name
+    yaml_implicit_resolvers: dict[str | None, list[tuple[str, re.Pattern[str]]]] = {}
 
     def ignore_aliases(self, data: object) -> bool:  # noqa: ARG002 - PyYAML's signature
         return True

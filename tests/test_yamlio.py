@@ -136,6 +136,8 @@ def test_a_problem_carries_file_and_position():
         ('a: "\\0"', 1, 4, "U+0000"),
         ("a: 'x", 1, 6, "never closed"),
         ("a: b: c", 1, 5, "':'"),
+        ("a: [1, 2", 2, 1, "not closed"),
+        ("'a' b", 1, 5, "after the end of the document"),
         ("a: 1e999", 1, 4, "too large"),
         ("a: " + "9" * 200, 1, 4, "digits"),
         ("", 1, 1, "empty"),
