@@ -2,23 +2,31 @@
 
 import importlib.metadata
 import os
+from pathlib import Path
 
 import dagster as dg
 
+from elexirion_dagster.dialects.load import load_any
+from elexirion_dagster.dialects.lookup import find_all
+from elexirion_dagster.errors import PipelineError
 from elexirion_dagster.settings import Settings
+from elexirion_dagster.spec.pipeline import Pipeline
+from elexirion_dagster.spec.steps import asks_model
 from elexirion_dagster.store.home import open_home
 
-_OUTCOMES_BY_PIPELINE = """
-select pipeline, count(*) as outcomes, avg(case when status = 'succeeded' then 1.0 else 0.0 end) as success_rate,
-       sum(cost_usd) as cost_usd, count(distinct model) as models
-from outcomes group by pipeline order by pipeline
+_BY_STEP = """
+select path as step, model, count(*) as outcomes, count(*) filter (where status = 'succeeded') as succeeded,
+       sum(cost_usd) as cost_usd, median(latency_s) as latency_s
+from outcomes where pipeline = ? and is_last group by all order by all
 """
 
 
 @dg.definitions
 def defs() -> dg.Definitions:
-    """The asset `outcomes/summary`; says whether dspy is there."""
-    return dg.Definitions(assets=[_outcomes_asset(optimizer_note())])
+    """One asset `outcomes/<pipeline>` for every pipeline that asks a model; it says whether dspy is there."""
+    note = optimizer_note()
+    pipelines = (_usable(pipeline) for pipeline in find_all(Settings.from_env(os.environ)).values())
+    return dg.Definitions(assets=[outcomes_asset(pipeline, note) for pipeline in pipelines if pipeline is not None])
 
 
 def optimizer_note() -> str:
@@ -29,32 +37,49 @@ def optimizer_note() -> str:
         return "dspy is not installed, so prompts cannot be optimised here: pip install 'elexirion[optimizer]'."
 
 
-def _outcomes_asset(note: str) -> dg.AssetsDefinition:
+def outcomes_asset(pipeline: Pipeline, note: str) -> dg.AssetsDefinition:
+    """The asset that counts a pipeline's model outcomes, step by step."""
+
     @dg.asset(
-        key=["outcomes", "summary"],
+        key=["outcomes", pipeline.name],
+        deps=[pipeline.asset.split("/")] if pipeline.asset else [],
         kinds={"duckdb"},
         group_name="outcomes",
-        description=f"Model outcomes of every pipeline, counted from the journal through DuckDB. {note}",
+        description=f"What the model calls of {pipeline.name} came to, from the journal through DuckDB. {note}",
     )
-    def outcomes_summary() -> dg.MaterializeResult[None]:
-        # DuckDB takes 150 ms to import (measured); loading the location need not wait for it.
+    def outcomes() -> dg.MaterializeResult[None]:
+        # DuckDB takes 100 ms to import (measured); loading the location need not wait for it.
         from elexirion_dagster.store.database import ingest, query  # noqa: PLC0415
 
         home = open_home(Settings.from_env(os.environ).home)
         ingest(home)
-        rows = query(home, _OUTCOMES_BY_PIPELINE)
-        records = [
-            dg.TableRecord({name: _cell(value) for name, value in zip(rows.columns, row, strict=True)})
-            for row in rows.rows
-        ]
-        total = sum(int(row[1]) for row in rows.rows)
-        shown = {"outcomes": total, "pipelines": len(records)}
-        return dg.MaterializeResult(
-            metadata={**shown, "by_pipeline": dg.MetadataValue.table(records)} if records else shown
-        )
+        rows = query(home, _BY_STEP, (pipeline.name,))
+        records = [dict(zip(rows.columns, row, strict=True)) for row in rows.rows]
+        shown = {
+            "outcomes": sum(record["outcomes"] for record in records),
+            "succeeded": sum(record["succeeded"] for record in records),
+        }
+        return dg.MaterializeResult(metadata={**shown, **_table(records)})
 
-    return outcomes_summary
+    return outcomes
 
 
-def _cell(value: object) -> str | int | float | None:
+def _table(records: list[dict[str, object]]) -> dict[str, dg.MetadataValue]:
+    """The records as a table, or nothing where there are none."""
+    if not records:
+        return {}
+    rows = [dg.TableRecord({name: _cell(value) for name, value in record.items()}) for record in records]
+    return {"by_step": dg.MetadataValue.table(rows)}
+
+
+def _cell(value: object) -> str | int | float | bool | None:
     return value if isinstance(value, str | int | float) or value is None else str(value)
+
+
+def _usable(file: Path) -> Pipeline | None:
+    """The pipeline of a file, if it can be used and asks a model; the runtime location shows what is broken."""
+    try:
+        pipeline = load_any(file).pipeline
+    except PipelineError:
+        return None
+    return pipeline if any(asks_model(step) for step in pipeline.steps) else None

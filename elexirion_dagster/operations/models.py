@@ -3,15 +3,13 @@
 from elexirion_dagster.providers.catalog import resolve
 from elexirion_dagster.run import NO_MODEL
 from elexirion_dagster.settings import Settings
-from elexirion_dagster.spec.base import StepBase
-from elexirion_dagster.spec.llm import LlmStep
 from elexirion_dagster.spec.pipeline import Pipeline
-from elexirion_dagster.spec.steps import inner_steps
+from elexirion_dagster.spec.steps import asks_model
 
 
 def model_note(pipeline: Pipeline, override: str | None, settings: Settings) -> str:
     """Which model the pipeline asks and up to which cost, or why it asks none."""
-    if not any(_asks_models(step) for step in pipeline.steps):
+    if not any(asks_model(step) for step in pipeline.steps):
         return f"{pipeline.name} asks no model."
     wanted = override or pipeline.model
     models = () if wanted == NO_MODEL else resolve(wanted, settings)
@@ -20,7 +18,3 @@ def model_note(pipeline: Pipeline, override: str | None, settings: Settings) -> 
         return f"No model is asked ({why}); steps that need one are skipped."
     ceiling = "no ceiling set" if pipeline.budget.usd is None else f"at most ${pipeline.budget.usd:.2f}"
     return f"Model: {', then '.join(str(model) for model in models)}; {ceiling}. --no-model turns it off."
-
-
-def _asks_models(step: StepBase) -> bool:
-    return isinstance(step, LlmStep) or any(_asks_models(inner) for inner in inner_steps(step))

@@ -1,6 +1,7 @@
 """The composite steps and the union of all step types."""
 
-from typing import Annotated, ClassVar, Literal
+import re
+from typing import Annotated, ClassVar, Literal, get_args
 
 from pydantic import Field
 
@@ -55,6 +56,11 @@ Step = Annotated[
     Field(discriminator="type"),
 ]
 
+STEP_MODELS: dict[str, type[StepBase]] = {
+    get_args(model.model_fields["type"].annotation)[0]: model for model in get_args(get_args(Step)[0])
+}
+"""The model of each step type."""
+
 ForEachStep.model_rebuild()
 SwitchStep.model_rebuild()
 
@@ -70,11 +76,28 @@ def branches(step: StepBase) -> dict[str, tuple["Step", ...]]:
             return {}
 
 
+def branch_name(step: SwitchStep, case: str) -> str:
+    """What stands for a case in the path of names that identifies a prompt: two branches may hold equal names."""
+    if case not in step.cases:
+        return "default"
+    return case if re.fullmatch("[a-z][a-z0-9_]*", case) else f"case{list(step.cases).index(case) + 1}"
+
+
 def inner_steps(step: StepBase) -> tuple["Step", ...]:
     """All direct inner steps of a composite."""
     return tuple(inner for steps in branches(step).values() for inner in steps)
 
 
+def asks_models(step: StepBase) -> bool:
+    """Whether a step or one inside it calls a model."""
+    return isinstance(step, LlmStep) or any(asks_models(inner) for inner in inner_steps(step))
+
+
 def inner_names(step: StepBase) -> frozenset[str]:
     """Names that a composite brings into the scope of its inner steps."""
     return frozenset({step.as_, "loop"}) if isinstance(step, ForEachStep) else frozenset()
+
+
+def asks_model(step: StepBase) -> bool:
+    """Whether the step, or one inside it, calls a model."""
+    return isinstance(step, LlmStep) or any(asks_model(inner) for inner in inner_steps(step))
