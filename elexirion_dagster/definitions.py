@@ -11,8 +11,8 @@ from elexirion_dagster.compiler.compile import compile_files
 from elexirion_dagster.compiler.jobs import pipeline_job
 from elexirion_dagster.compiler.sensors import ingest_sensor, record_runs_sensor
 from elexirion_dagster.dialects.load import load_any
-from elexirion_dagster.execution.executor import thread_executor
 from elexirion_dagster.dialects.lookup import find_all
+from elexirion_dagster.execution.executor import thread_executor
 from elexirion_dagster.records import Json
 from elexirion_dagster.reports.report import Report
 from elexirion_dagster.reports.write import write
