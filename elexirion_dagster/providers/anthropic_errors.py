@@ -37,7 +37,15 @@ _UNSENT = (
     httpx2.LocalProtocolError,
 )
 _SHOWN_CHARS = 500
-FAULTS = (anthropic.AnthropicError, httpx2.HTTPError, ValueError, KeyError, TypeError, AttributeError)
+FAULTS = (
+    anthropic.AnthropicError,
+    httpx2.HTTPError,
+    httpx2.InvalidURL,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+)
 """What the SDK, its client and a hostile answer raise; the last four from reading what is no message event."""
 
 
