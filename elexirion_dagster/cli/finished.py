@@ -1,16 +1,20 @@
 """What a finished run shows."""
 
+from typing import TYPE_CHECKING
+
 from rich.console import Console
 
-from elexirion_dagster.operations.launch import Finished
 from elexirion_dagster.records import Json
 from elexirion_dagster.reports.terminal import findings_table, summary
+
+if TYPE_CHECKING:
+    from elexirion_dagster.operations.launch import Finished
 
 _ROWS = 30
 _STYLES = {"succeeded": "bold green", "failed": "bold red", "cancelled": "bold yellow"}
 
 
-def as_record(finished: Finished) -> dict[str, Json]:
+def as_record(finished: "Finished") -> dict[str, Json]:
     """The run as a JSON object: run, status, cause, message, outputs, reports."""
     return {
         "run": finished.run,
@@ -22,7 +26,7 @@ def as_record(finished: Finished) -> dict[str, Json]:
     }
 
 
-def show_finished(finished: Finished) -> None:
+def show_finished(finished: "Finished") -> None:
     """The report's table where there is one, else the outputs; then where everything lies."""
     console = Console()
     if finished.report is not None:

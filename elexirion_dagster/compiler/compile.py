@@ -9,7 +9,6 @@ from elexirion_dagster.compiler.jobs import broken_job, pipeline_job
 from elexirion_dagster.compiler.ops import Finish
 from elexirion_dagster.compiler.schedules import pipeline_schedule
 from elexirion_dagster.dialects.load import load_any
-from elexirion_dagster.errors import PipelineError
 from elexirion_dagster.settings import Settings
 
 
@@ -22,16 +21,29 @@ def compile_files(
     sensors: Sequence[dg.SensorDefinition] = (),
 ) -> dg.Definitions:
     """One job per file, a schedule where the file has one; a broken file becomes the job `<stem>__broken`."""
-    jobs: list[dg.JobDefinition] = []
+    jobs: dict[str, dg.JobDefinition] = {}
     schedules: list[dg.ScheduleDefinition] = []
+    broken: list[tuple[Path, Exception]] = []
     for file in files:
         try:
             pipeline = load_any(file).pipeline
             job = pipeline_job(pipeline, settings, executor, finish)
             schedule = pipeline_schedule(pipeline, job)
-        except PipelineError as error:
-            jobs.append(broken_job(file.stem, error, executor))
+        except Exception as error:  # noqa: BLE001 - whatever one file does, the others stay usable
+            broken.append((file, error))
             continue
-        jobs.append(job)
+        jobs[job.name] = job
         schedules += [schedule] if schedule else []
-    return dg.Definitions(jobs=jobs, schedules=schedules, sensors=list(sensors), executor=executor)
+    for file, reason in broken:
+        name = _free_name(file.stem, jobs)
+        jobs[name] = broken_job(name, reason, executor)
+    return dg.Definitions(jobs=list(jobs.values()), schedules=schedules, sensors=list(sensors), executor=executor)
+
+
+def _free_name(stem: str, taken: Iterable[str]) -> str:
+    """`<stem>__broken` in letters that Dagster takes, numbered where another job has that name."""
+    plain = "".join(char if char.isascii() and char.isalnum() else "_" for char in stem)
+    name, number = f"{plain}__broken", 2
+    while name in taken:
+        name, number = f"{plain}__broken_{number}", number + 1
+    return name

@@ -32,7 +32,7 @@ def config_mapping(pipeline: Pipeline, console_level: str) -> dg.ConfigMapping:
         try:
             complete_inputs(pipeline, given)
         except InputError as error:
-            raise dg.DagsterInvalidConfigError(str(error), [], inputs) from error
+            raise dg.DagsterInvariantViolationError(str(error)) from error
         return {
             "resources": {RUN: {"config": {"inputs": given}}},
             "loggers": {"console": {"config": {"log_level": console_level}}},

@@ -1,12 +1,14 @@
 """One pipeline as one job."""
 
 import dagster as dg
+from dagster_shared.check import CheckError
 
 from elexirion_dagster.compiler.inputs import config_mapping
+from elexirion_dagster.compiler.metadata import fenced
 from elexirion_dagster.compiler.ops import IO_MANAGER, OUTPUTS, Finish, outputs_op, step_op
 from elexirion_dagster.compiler.resources import RUN, run_resource, run_tags
 from elexirion_dagster.compiler.values import json_io_manager
-from elexirion_dagster.errors import PipelineError
+from elexirion_dagster.errors import ElexirionError, PipelineError, Problem
 from elexirion_dagster.expressions import Engine
 from elexirion_dagster.settings import Settings
 from elexirion_dagster.spec.edges import edges, outputs_edges
@@ -39,37 +41,44 @@ def _topological(graph: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]
 def pipeline_job(
     pipeline: Pipeline, settings: Settings, executor: dg.ExecutorDefinition | None, finish: Finish
 ) -> dg.JobDefinition:
-    """The job: its graph is the YAML, its config the declared inputs."""
+    """The job: its graph is the YAML, its config the declared inputs. Raises PipelineError where Dagster refuses it."""
     graph = graph_edges(pipeline)
+    try:
+        return _graph(pipeline, graph, finish).to_job(
+            name=pipeline.name,
+            description=pipeline.description,
+            resource_defs={RUN: run_resource(pipeline, settings), IO_MANAGER: json_io_manager},
+            config=config_mapping(pipeline, settings.log_level),
+            tags=run_tags(pipeline),
+            executor_def=executor,
+        )
+    except (dg.DagsterError, CheckError) as error:
+        raise PipelineError([Problem(f"Dagster cannot take {pipeline.name}: {error}")]) from error
+
+
+def _graph(pipeline: Pipeline, graph: dict[str, tuple[str, ...]], finish: Finish) -> dg.GraphDefinition:
     by_name = {step.name: step for step in pipeline.steps}
     nodes = [
         step_op(by_name[name], deps) if name in by_name else outputs_op(pipeline, deps, finish)
         for name, deps in graph.items()
     ]
-    definition = dg.GraphDefinition(
+    return dg.GraphDefinition(
         name=pipeline.name,
         description=pipeline.description,
         node_defs=nodes,
         dependencies={name: {dep: dg.DependencyDefinition(dep) for dep in deps} for name, deps in graph.items()},
     )
-    return definition.to_job(
-        name=pipeline.name,
-        description=pipeline.description,
-        resource_defs={RUN: run_resource(pipeline, settings), IO_MANAGER: json_io_manager},
-        config=config_mapping(pipeline, settings.log_level),
-        tags=run_tags(pipeline),
-        executor_def=executor,
-    )
 
 
-def broken_job(stem: str, error: PipelineError, executor: dg.ExecutorDefinition | None) -> dg.JobDefinition:
+def broken_job(name: str, error: Exception, executor: dg.ExecutorDefinition | None) -> dg.JobDefinition:
     """Stands for a file that cannot be used: its description and its run carry the error."""
+    ours = error if isinstance(error, ElexirionError) else ElexirionError(f"{type(error).__name__}: {error}")
+    text = str(ours)
 
     def compute(_context: dg.OpExecutionContext, _inputs: object) -> None:
-        raise dg.Failure(str(error), metadata={"cause": error.cause}, allow_retries=False)
+        raise dg.Failure(text, metadata={"cause": ours.cause}, allow_retries=False)
 
-    op = dg.OpDefinition(name="show_error", compute_fn=compute, outs={}, description=str(error))
-    name = "".join(char if char.isalnum() else "_" for char in stem)
-    description = f"**This pipeline cannot be used.**\n\n```text\n{error}\n```"
-    graph = dg.GraphDefinition(name=f"{name}__broken", node_defs=[op], description=description)
+    op = dg.OpDefinition(name="show_error", compute_fn=compute, outs={}, description=text)
+    description = f"**This pipeline cannot be used.**\n\n{fenced(text)}"
+    graph = dg.GraphDefinition(name=name, node_defs=[op], description=description)
     return graph.to_job(description=description, executor_def=executor, tags={"elexirion/broken": "true"})

@@ -1,6 +1,9 @@
 """What an op shows in the Dagster UI."""
 
+import json
+import math
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 import dagster as dg
@@ -8,6 +11,8 @@ import dagster as dg
 from elexirion_dagster.records import Json, StepResult
 
 TABLE_ROWS = 100
+SHOWN_CHARS = 4_000
+_CELL_CHARS = 200
 _LONG = ("prompt", "reply")
 
 
@@ -15,30 +20,56 @@ def of_result(result: StepResult) -> dict[str, Any]:
     """Status, cost, tokens, duration, items, prompt and reply of a step, as Dagster metadata."""
     shown: dict[str, Any] = {"status": result.status}
     if result.reason:
-        shown["skipped_because" if result.status == "skipped" else "reason"] = result.reason
+        shown["skipped_because" if result.status == "skipped" else "reason"] = clean(result.reason)
     if result.error:
-        shown |= {"cause": result.error.cause, "error": result.error.message}
+        shown |= {"cause": result.error.cause, "error": clean(result.error.message)}
         if result.error.mend:
-            shown["how_to_mend"] = result.error.mend
+            shown["how_to_mend"] = clean(result.error.mend)
+    shown |= {name: _value(name, value) for name, value in result.metadata.items()}
     if result.cost_usd is not None and result.usage is not None:
         shown["cost_usd"] = float(result.cost_usd)
     if result.usage is not None:
-        shown |= {"tokens": result.usage.total_tokens, "output_tokens": result.usage.output_tokens}
+        shown |= {"tokens": result.usage.total_tokens, "tokens_by_kind": dg.MetadataValue.json(asdict(result.usage))}
     if result.duration_s is not None:
         shown["duration_s"] = float(result.duration_s)
-    for name, value in result.metadata.items():
-        shown[name] = _value(name, value)
     if result.results is not None:
         shown |= _items(result)
     return shown
 
 
+def of_outputs(outputs: Mapping[str, Json]) -> dict[str, Any]:
+    """Outputs as metadata: numbers and short values as they are, lists as their length."""
+    return {
+        name: len(value) if isinstance(value, list) else _value(name, value)
+        for name, value in outputs.items()
+        if value is not None
+    }
+
+
 def _value(name: str, value: Json) -> Any:
-    if name in _LONG and isinstance(value, str):
-        return dg.MetadataValue.md(fenced(value))
-    if isinstance(value, dict | list):
-        return dg.MetadataValue.json(value)
-    return dg.MetadataValue.null() if value is None else value
+    match value:
+        case None:
+            return dg.MetadataValue.null()
+        case bool() | int():
+            return value
+        case float():
+            return value if math.isfinite(value) else str(value)
+        case str():
+            return dg.MetadataValue.md(fenced(clean(value))) if name in _LONG else clean(value)
+    text = json.dumps(value, ensure_ascii=False, allow_nan=True).encode("utf-8", "replace").decode()
+    return dg.MetadataValue.json(json.loads(text, parse_constant=str)) if len(text) <= SHOWN_CHARS else cut(text)
+
+
+def clean(text: str) -> str:
+    """The beginning of a text in characters that a database takes: what was no UTF-8 shows as an escape."""
+    return cut(text).encode("utf-8", "backslashreplace").decode()
+
+
+def cut(text: str) -> str:
+    """The first SHOWN_CHARS characters, with a note of how many are left out."""
+    return (
+        text if len(text) <= SHOWN_CHARS + 40 else f"{text[:SHOWN_CHARS]}\n… {len(text) - SHOWN_CHARS} more characters"
+    )
 
 
 def fenced(text: str) -> str:
@@ -54,7 +85,9 @@ def _items(result: StepResult) -> dict[str, Any]:
     results = result.results or []
     counts: Mapping[str, Json] = result.data or {}
     rows = [
-        dg.TableRecord({"item": str(entry["key"]), "status": entry["status"], "error": _first_error(entry)})
+        dg.TableRecord(
+            {"item": clean(str(entry["key"]))[:_CELL_CHARS], "status": entry["status"], "error": _first_error(entry)}
+        )
         for entry in results[:TABLE_ROWS]
     ]
     shown: dict[str, Any] = {
@@ -68,4 +101,4 @@ def _items(result: StepResult) -> dict[str, Any]:
 
 def _first_error(entry: Mapping[str, Json]) -> str:
     errors = (part.get("error") for part in entry.values() if isinstance(part, dict) and "status" in part)
-    return next((f"{error['cause']}: {error['message']}"[:200] for error in errors if error), "")
+    return next((clean(f"{error['cause']}: {error['message']}")[:_CELL_CHARS] for error in errors if error), "")

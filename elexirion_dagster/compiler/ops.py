@@ -7,8 +7,8 @@ from typing import Any
 import dagster as dg
 from dagster._core.errors import DagsterExecutionInterruptedError
 
-from elexirion_dagster.compiler.metadata import of_result
-from elexirion_dagster.compiler.resources import RUN
+from elexirion_dagster.compiler.metadata import of_outputs, of_result
+from elexirion_dagster.compiler.resources import RUN, failure, opened
 from elexirion_dagster.errors import Cancelled, ElexirionError
 from elexirion_dagster.records import Json, StepResult
 from elexirion_dagster.run import Run
@@ -26,9 +26,9 @@ def step_op(step: Step, upstream: tuple[str, ...]) -> dg.OpDefinition:
     """The op of a top-level step. Its output is the StepResult as JSON, also when the step was skipped."""
 
     def compute(context: dg.OpExecutionContext, inputs: Mapping[str, Json]) -> Any:
-        run: Run = getattr(context.resources, RUN)
+        run = opened(getattr(context.resources, RUN))
         before = {name: StepResult.from_json(inputs[name]) for name in upstream}
-        result = _interruptible(lambda: run.step(step, before, listen=context.log.info))
+        result = _told(lambda: run.step(step, before, listen=context.log.info))
         shown = of_result(result)
         if result.status == "failed" and not step.continue_on_error:
             raise _failure(step.name, result, shown)
@@ -50,13 +50,10 @@ def outputs_op(pipeline: Pipeline, upstream: tuple[str, ...], finish: Finish) ->
     """The last op of a pipeline with `outputs`: evaluates them and hands them to `finish`."""
 
     def compute(context: dg.OpExecutionContext, inputs: Mapping[str, Json]) -> Any:
-        run: Run = getattr(context.resources, RUN)
+        run = opened(getattr(context.resources, RUN))
         before = {name: StepResult.from_json(inputs[name]) for name in upstream}
-        try:
-            outputs = _interruptible(lambda: run.outputs(before))
-            shown = {**_shown(outputs), **finish(run, outputs)}
-        except ElexirionError as error:
-            raise dg.Failure(str(error), metadata={"cause": error.cause}, allow_retries=False) from error
+        outputs = _told(lambda: run.outputs(before))
+        shown = {**of_outputs(outputs), **_told(lambda: finish(run, outputs))}
         context.add_output_metadata(shown)
         if pipeline.asset:
             context.log_event(dg.AssetMaterialization(pipeline.asset.split("/"), metadata=_numbers(shown)))
@@ -72,12 +69,14 @@ def outputs_op(pipeline: Pipeline, upstream: tuple[str, ...], finish: Finish) ->
     )
 
 
-def _interruptible(work: Callable[[], Any]) -> Any:
-    """Do the work; being told to stop becomes Dagster's own interruption, a full disk its failure."""
+def _told(work: Callable[[], Any]) -> Any:
+    """Do the work; being told to stop becomes Dagster's own interruption, an error such as a full disk its failure."""
     try:
         return work()
     except Cancelled as error:
         raise DagsterExecutionInterruptedError from error
+    except ElexirionError as error:
+        raise failure(error) from error
 
 
 def _failure(name: str, result: StepResult, shown: Mapping[str, Any]) -> dg.Failure:
@@ -92,22 +91,6 @@ def _description(step: Step) -> str:
     whole = step.model_dump(mode="json", by_alias=True, exclude_unset=True, exclude={"name", "description"})
     definition = f"```json\n{json.dumps(whole, indent=2, ensure_ascii=False)}\n```"
     return f"{step.description}\n\n{definition}" if step.description else definition
-
-
-def _shown(outputs: Mapping[str, Json]) -> dict[str, Any]:
-    """Outputs as metadata: numbers and short texts as they are, lists as their length."""
-    shown: dict[str, Any] = {}
-    for name, value in outputs.items():
-        match value:
-            case bool() | int() | float():
-                shown[name] = value
-            case str():
-                shown[name] = dg.MetadataValue.md(value[:4000])
-            case list():
-                shown[name] = len(value)
-            case dict():
-                shown[name] = dg.MetadataValue.json(value)
-    return shown
 
 
 def _numbers(shown: Mapping[str, Any]) -> dict[str, Any]:

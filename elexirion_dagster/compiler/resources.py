@@ -1,6 +1,6 @@
 """The run as a Dagster resource: opened once per run process, shared by its ops."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 import dagster as dg
 
@@ -13,12 +13,39 @@ RUN = "run"
 """Key of the resource; execution/executor.py calls its `cancel()`."""
 
 
+class Unopened:
+    """Stands for a Run that could not be opened; the first op that needs it fails with the error."""
+
+    def __init__(self, error: ElexirionError) -> None:
+        self.error = error
+
+    def cancel(self) -> None:
+        """There is nothing under way."""
+
+
+def opened(resource: Run | Unopened) -> Run:
+    """The run behind the resource. Raises dg.Failure with the cause when it could not be opened."""
+    if isinstance(resource, Unopened):
+        raise failure(resource.error)
+    return resource
+
+
+def failure(error: ElexirionError) -> dg.Failure:
+    """The error as Dagster's failure, its cause in the metadata; the op is not retried."""
+    mend = {"how_to_mend": error.mend} if error.mend else {}
+    return dg.Failure(str(error), metadata={"cause": error.cause, **mend}, allow_retries=False)
+
+
 def run_resource(pipeline: Pipeline, settings: Settings) -> dg.ResourceDefinition:
     """The resource that holds this pipeline's Run."""
 
-    @dg.resource(config_schema={"inputs": dg.Permissive()}, description="The run's inputs, journal, budget and models.")
-    def resource(context: dg.InitResourceContext) -> Iterator[Run]:
-        run = _open(pipeline, settings, context)
+    @dg.resource(config_schema={"inputs": dict}, description="The run's inputs, journal, budget and models.")
+    def resource(context: dg.InitResourceContext) -> Iterator[Run | Unopened]:
+        try:
+            run = Run(pipeline, _info(context), settings)
+        except ElexirionError as error:
+            yield Unopened(error)
+            return
         try:
             yield run
         finally:
@@ -27,23 +54,24 @@ def run_resource(pipeline: Pipeline, settings: Settings) -> dg.ResourceDefinitio
     return resource
 
 
-def _open(pipeline: Pipeline, settings: Settings, context: dg.InitResourceContext) -> Run:
-    dagster_run = context.run
-    if dagster_run is None:
+def _info(context: dg.InitResourceContext) -> RunInfo:
+    run = context.run
+    if run is None:
         raise dg.DagsterInvariantViolationError("a pipeline runs as a Dagster run")
-    tags: Mapping[str, str] = dagster_run.tags
-    root = tags.get(ROOT_RUN_TAG) or dagster_run.root_run_id or dagster_run.run_id
-    info = RunInfo(
-        run=dagster_run.run_id,
-        root_run=root,
+    return RunInfo(
+        run=run.run_id,
+        root_run=root_of(run),
         inputs=context.resource_config["inputs"],
-        tags={name: value for name, value in tags.items() if not name.startswith(".")},
-        trigger=tags.get(TRIGGER_TAG, "dagster"),
+        tags={name: value for name, value in run.tags.items() if not name.startswith(".")},
+        trigger=run.tags.get(TRIGGER_TAG, "dagster") if run.parent_run_id is None else "dagster",
     )
-    try:
-        return Run(pipeline, info, settings)
-    except ElexirionError as error:
-        raise dg.Failure(description=str(error), metadata={"cause": error.cause}, allow_retries=False) from error
+
+
+def root_of(run: dg.DagsterRun) -> str:
+    """The run that this one continues: a re-execution from failure continues, any other begins anew."""
+    if ROOT_RUN_TAG in run.tags:
+        return run.tags[ROOT_RUN_TAG]
+    return run.root_run_id if run.is_resume_retry and run.root_run_id else run.run_id
 
 
 def run_tags(pipeline: Pipeline) -> dict[str, str]:

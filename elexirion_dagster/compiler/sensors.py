@@ -1,22 +1,24 @@
 """Sensors of the runtime location: how runs ended goes to the journal, the journal to the tables."""
 
 from collections.abc import Mapping
+from typing import Literal
 
 import dagster as dg
-from dagster._core.events import DagsterEventType
+from dagster._core.events import DagsterEvent, DagsterEventType, RunFailureReason
 
+from elexirion_dagster.compiler.resources import root_of
 from elexirion_dagster.errors import CAUSES, Cause
-from elexirion_dagster.run import PIPELINE_TAG, ROOT_RUN_TAG
+from elexirion_dagster.run import PIPELINE_TAG
 from elexirion_dagster.settings import Settings
-from elexirion_dagster.store.database import ingest
 from elexirion_dagster.store.home import open_home
 from elexirion_dagster.store.journal import JournalWriter
 
-_ENDS = {
-    DagsterEventType.RUN_SUCCESS: "succeeded",
-    DagsterEventType.RUN_FAILURE: "failed",
-    DagsterEventType.RUN_CANCELED: "cancelled",
-}
+_End = Literal[DagsterEventType.RUN_SUCCESS, DagsterEventType.RUN_FAILURE, DagsterEventType.RUN_CANCELED]
+_ENDS: tuple[_End, ...] = (
+    DagsterEventType.RUN_SUCCESS,
+    DagsterEventType.RUN_FAILURE,
+    DagsterEventType.RUN_CANCELED,
+)
 _BATCH = 200
 
 
@@ -25,12 +27,10 @@ def record_end(
 ) -> tuple[str, Cause | None, str | None]:
     """Journal how a finished run ended; returns status (succeeded, failed, cancelled), cause and message."""
     status, cause, message = how_it_ended(instance, run)
-    root = run.tags.get(ROOT_RUN_TAG) or run.root_run_id or run.run_id
     record = instance.get_run_record_by_id(run.run_id)
     duration = record.end_time - record.start_time if record and record.end_time and record.start_time else None
-    journal = JournalWriter(open_home(settings.home), root_run=root, run=run.run_id)
-    journal.append("run_finished", durable=True, status=status, cause=cause, message=message, duration_s=duration)
-    journal.close()
+    with JournalWriter(open_home(settings.home), root_run=root_of(run), run=run.run_id) as journal:
+        journal.append("run_finished", durable=True, status=status, cause=cause, message=message, duration_s=duration)
     return status, cause, message
 
 
@@ -47,8 +47,19 @@ def how_it_ended(instance: dg.DagsterInstance, run: dg.DagsterRun) -> tuple[str,
         if data is not None and data.user_failure_data is not None:
             return "failed", _cause(data.user_failure_data.metadata), data.user_failure_data.description
     ends = instance.all_logs(run.run_id, of_type=DagsterEventType.RUN_FAILURE)
-    message = next((entry.dagster_event.message for entry in ends if entry.dagster_event), None)
-    return "failed", "unknown" if failures else "worker_lost", message
+    end = next((entry.dagster_event for entry in ends if entry.dagster_event), None)
+    raised = end is not None and end.job_failure_data.failure_reason is RunFailureReason.RUN_EXCEPTION
+    return "failed", "unknown" if failures or raised else "worker_lost", _message(end)
+
+
+def _message(end: DagsterEvent | None) -> str | None:
+    """What the run's last event says, and the error at the bottom of it."""
+    if end is None:
+        return None
+    error = end.job_failure_data.error
+    while error is not None and error.cause is not None:
+        error = error.cause
+    return " ".join(text.strip() for text in (end.message, error.message if error else None) if text)
 
 
 def _cause(metadata: Mapping[str, dg.MetadataValue]) -> Cause:
@@ -86,11 +97,11 @@ def record_runs_sensor(settings: Settings) -> dg.SensorDefinition:
     return record_runs
 
 
-def _cursors(context: dg.SensorEvaluationContext) -> dict[DagsterEventType, int]:
+def _cursors(context: dg.SensorEvaluationContext) -> dict[_End, int]:
     """The last storage id seen per kind of end; the newest there is on the first tick."""
     if context.cursor:
         return dict(zip(_ENDS, (int(part) for part in context.cursor.split(",")), strict=True))
-    cursors = {}
+    cursors: dict[_End, int] = {}
     for event_type in _ENDS:
         newest = context.instance.fetch_run_status_changes(event_type, 1).records
         cursors[event_type] = newest[0].storage_id if newest else 0
@@ -107,6 +118,9 @@ def ingest_sensor(settings: Settings) -> dg.SensorDefinition:
         description="Loads new journal lines into the DuckDB tables.",
     )
     def ingest_outcomes() -> dg.SkipReason:
+        # DuckDB takes 150 ms to import (measured); loading the location need not wait for it.
+        from elexirion_dagster.store.database import ingest  # noqa: PLC0415
+
         report = ingest(open_home(settings.home))
         return dg.SkipReason(f"loaded {report.lines} journal lines from {report.files} files")
 

@@ -7,20 +7,22 @@ bookkeeping (ActiveExecution: order, retries, failures, skips, pools) and only r
 import os
 import queue
 import sys
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
+from typing import Protocol, cast, runtime_checkable
 
 import dagster as dg
 from dagster._core.errors import DagsterExecutionInterruptedError
 from dagster._core.events import DagsterEvent, EngineEventData
 from dagster._core.execution.api import ExecuteRunWithPlanIterable
 from dagster._core.execution.compute_logs import create_compute_log_file_key
-from dagster._core.execution.context.system import PlanExecutionContext, PlanOrchestrationContext
+from dagster._core.execution.context.system import PlanExecutionContext, PlanOrchestrationContext, StepExecutionContext
 from dagster._core.execution.context_creation_job import PlanExecutionContextManager
 from dagster._core.execution.plan.active import ActiveExecution
-from dagster._core.execution.plan.execute_plan import dagster_event_sequence_for_step
+from dagster._core.execution.plan.execute_plan import _trigger_hook, dagster_event_sequence_for_step
 from dagster._core.execution.plan.instance_concurrency_context import InstanceConcurrencyContext
 from dagster._core.execution.plan.plan import ExecutionPlan
 from dagster._core.execution.retries import RetryMode
@@ -35,8 +37,19 @@ RUN_RESOURCE = "run"
 """Key of the resource whose `cancel()` ends what the ops of a run have under way."""
 _WAKE_S = 0.5
 """Longest pause between two looks at interrupts and due retries."""
+_STATUS_S = 2.0
+"""Between two looks at whether the instance has the run marked for cancelling (1 ms each, measured)."""
+_STOPPING = (dg.DagsterRunStatus.CANCELING, dg.DagsterRunStatus.CANCELED)
 
 _Item = tuple[str, DagsterEvent | None, BaseException | None]
+
+
+@runtime_checkable
+class Cancellable(Protocol):
+    """What the run's resource can do."""
+
+    def cancel(self) -> None:
+        """End soon whatever is under way."""
 
 
 class ThreadExecutor(Executor):
@@ -77,7 +90,7 @@ class ThreadExecutor(Executor):
 )
 def thread_executor(init_context: InitExecutorContext) -> Executor:
     """Ready ops as threads of the run's process."""
-    return ThreadExecutor(init_context.executor_config["max_concurrent"])
+    return ThreadExecutor(cast("int", init_context.executor_config["max_concurrent"]))
 
 
 def _iterate(
@@ -101,7 +114,7 @@ def _iterate(
 def _capture_logs(stack: ExitStack, job_context: PlanExecutionContext, plan: ExecutionPlan) -> Iterator[DagsterEvent]:
     """Keep what the ops print, where the instance wants it; a failure to do so does not fail the run."""
     logs = job_context.instance.compute_log_manager
-    key = logs.build_log_key_for_run(job_context.run_id, create_compute_log_file_key())
+    key = logs.build_log_key_for_run(job_context.run_id, create_compute_log_file_key())  # type: ignore[no-untyped-call]
     try:
         context = stack.enter_context(logs.capture_logs(key))
     except Exception:  # noqa: BLE001 - told in the run's own log
@@ -110,6 +123,11 @@ def _capture_logs(stack: ExitStack, job_context: PlanExecutionContext, plan: Exe
         yield DagsterEvent.engine_event(job_context, message, EngineEventData(error=error))
     else:
         yield DagsterEvent.capture_logs(job_context, plan.step_keys_to_execute, key, context)
+
+
+def is_of_terminal(run: dg.DagsterRun) -> bool:
+    """Whether the run works in the user's terminal; a re-execution from the UI inherits the tag, not the terminal."""
+    return run.tags.get(TRIGGER_TAG) == CLI and run.parent_run_id is None
 
 
 class _Loop:
@@ -125,10 +143,19 @@ class _Loop:
         self._queue: queue.SimpleQueue[_Item] = queue.SimpleQueue()
         self._running: set[str] = set()
         self._interrupted = False
+        self._next_look = time.monotonic() + _STATUS_S
 
     def events(self) -> Iterator[DagsterEvent]:
+        """Run until every op has come to its end; whatever breaks the loop also ends what is under way."""
+        try:
+            yield from self._until_done()
+        except BaseException:
+            self._end_running()
+            raise
+
+    def _until_done(self) -> Iterator[DagsterEvent]:
         while self._running or not (self._interrupted or self._active.is_complete):
-            if not self._interrupted and self._active.check_for_interrupts():
+            if not self._interrupted and self._told_to_stop():
                 yield from self._interrupt()
             if not self._interrupted:
                 self._start_ready()
@@ -138,18 +165,32 @@ class _Loop:
         if self._interrupted:
             raise DagsterExecutionInterruptedError
 
+    def _told_to_stop(self) -> bool:
+        """Whether a signal came, or the run was marked in the UI, which cannot signal a run of a terminal."""
+        if self._active.check_for_interrupts():
+            return True
+        if time.monotonic() < self._next_look:
+            return False
+        self._next_look = time.monotonic() + _STATUS_S
+        run = self._job_context.instance.get_run_by_id(self._job_context.run_id)
+        return run is not None and run.status in _STOPPING
+
     def _interrupt(self) -> Iterator[DagsterEvent]:
-        """Start nothing more and tell the run's resource to end what is under way."""
+        """Start nothing more and end what is under way."""
         self._interrupted = True
         self._active.mark_interrupted()
         message = "Told to stop: ending what the ops have under way"
         yield DagsterEvent.engine_event(self._job_context, message, EngineEventData.interrupted(sorted(self._running)))
-        run = self._job_context.dagster_run
-        if run.tags.get(TRIGGER_TAG) == CLI:
+        run = self._job_context.instance.get_run_by_id(self._job_context.run_id)
+        if run is not None and run.status not in _STOPPING and is_of_terminal(run):
             # The signal came from the user's terminal: a wish to cancel, which Dagster otherwise takes for a crash.
             self._job_context.instance.report_run_canceling(run)
+        self._end_running()
+
+    def _end_running(self) -> None:
+        """Tell the run's resource to end what the ops have under way."""
         resource = self._job_context.scoped_resources_builder.resource_instance_dict.get(RUN_RESOURCE)
-        if resource is not None:
+        if isinstance(resource, Cancellable):
             resource.cancel()
 
     def _start_ready(self) -> None:
@@ -157,11 +198,16 @@ class _Loop:
         for step in self._active.get_steps_to_execute(limit=free) if free > 0 else ():
             self._running.add(step.key)
             context = self._job_context.for_step(step, self._active.get_known_state())
-            self._pool.submit(self._work, step.key, dagster_event_sequence_for_step(context))
+            self._pool.submit(self._work, step.key, context)
 
-    def _work(self, key: str, events: Iterator[DagsterEvent]) -> None:
+    def _work(self, key: str, context: StepExecutionContext) -> None:
+        """Run one op and then its hooks, in a thread."""
+        told: list[DagsterEvent] = []
         try:
-            for event in events:
+            for event in dagster_event_sequence_for_step(context):
+                told.append(event)
+                self._queue.put((key, event, None))
+            for event in _trigger_hook(context, told):
                 self._queue.put((key, event, None))
         except BaseException as error:  # noqa: BLE001 - raised again by the loop
             self._queue.put((key, None, error))
