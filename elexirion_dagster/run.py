@@ -66,7 +66,7 @@ class Run:
         self.journal = JournalWriter(home, root_run=info.root_run, run=info.run)
         self._pins = _Pins(pipeline, info, settings, self._replay, self.journal)
         self.inputs = self._pins.fixed("inputs", complete_inputs(pipeline, info.inputs))
-        self._started_at = self._pins.fixed("started_at", datetime.now(UTC).isoformat())
+        self._started_at = self._pins.fixed("started_at", datetime.now(UTC).isoformat(timespec="seconds"))
         self._providers = Providers(settings)
         redactor = Redactor(secrets=_secrets(settings))
         granted = tuple(Path(self.inputs[name]).resolve() for name in self._path_inputs() if self.inputs[name])
@@ -151,7 +151,7 @@ class Run:
         """What a report says about a run whose steps are all done, besides its outputs."""
         return {
             "pipeline": self.pipeline.name,
-            "title": self.pipeline.description or self.pipeline.name,
+            "title": self.pipeline.name.replace("_", " ").capitalize(),
             "run_id": self.info.run,
             "status": "succeeded",
             "model": ", ".join(sorted(self._shared.calls.models)) or None,

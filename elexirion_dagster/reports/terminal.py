@@ -1,5 +1,6 @@
 """The report in a terminal."""
 
+from collections import Counter
 from collections.abc import Mapping
 
 from rich.console import Group, RenderableType
@@ -52,6 +53,10 @@ def summary(report: Report) -> RenderableType:
         lines.append(
             Text(f"{len(report.unparsed)} times a tool could not read a file, {len(report.skipped)} files skipped")
         )
+    if report.reviews:
+        verdicts = Counter(str(review["verdict"]).replace("_", " ") for review in report.reviews)
+        said = ", ".join(f"{count} {verdict}" for verdict, count in verdicts.most_common())
+        lines.append(_one_line(f"the model looked at {len(report.reviews)} findings: {said}"))
     if report.review_note:
         lines.append(_one_line(report.review_note))
     lines.append(Text(f"model: {visible(report.model or 'none')}, {report.calls} calls, cost: {report.cost}", "dim"))
