@@ -45,7 +45,7 @@ def config_mapping(pipeline: Pipeline, console_level: str) -> dg.ConfigMapping:
 def _field(name: str, declared: Input, pipeline: Pipeline) -> dg.Field:
     kind = _TYPES[declared.type]
     if declared.enum:
-        kind = dg.Enum(f"{pipeline.name}_{name}", [dg.EnumValue(value) for value in declared.enum])
+        kind = dg.Enum(f"{pipeline.name}.{name}", [dg.EnumValue(value) for value in declared.enum])
     if declared.required:
         return dg.Field(kind, is_required=True, description=declared.description)
     if declared.default is None:

@@ -5,7 +5,7 @@ from dagster_shared.check import CheckError
 
 from elexirion_dagster.compiler.inputs import config_mapping
 from elexirion_dagster.compiler.metadata import fenced
-from elexirion_dagster.compiler.ops import IO_MANAGER, OUTPUTS, Finish, outputs_op, step_op
+from elexirion_dagster.compiler.ops import IO_MANAGER, OUTPUTS, Finish, definition_name, outputs_op, step_op
 from elexirion_dagster.compiler.resources import RUN, run_resource, run_tags
 from elexirion_dagster.compiler.values import json_io_manager
 from elexirion_dagster.errors import ElexirionError, PipelineError, Problem
@@ -59,14 +59,19 @@ def pipeline_job(
 def _graph(pipeline: Pipeline, graph: dict[str, tuple[str, ...]], finish: Finish) -> dg.GraphDefinition:
     by_name = {step.name: step for step in pipeline.steps}
     nodes = [
-        step_op(by_name[name], deps) if name in by_name else outputs_op(pipeline, deps, finish)
+        step_op(pipeline, by_name[name], deps) if name in by_name else outputs_op(pipeline, deps, finish)
         for name, deps in graph.items()
     ]
     return dg.GraphDefinition(
         name=pipeline.name,
         description=pipeline.description,
         node_defs=nodes,
-        dependencies={name: {dep: dg.DependencyDefinition(dep) for dep in deps} for name, deps in graph.items()},
+        dependencies={
+            dg.NodeInvocation(definition_name(pipeline, name), alias=name): {
+                dep: dg.DependencyDefinition(dep) for dep in deps
+            }
+            for name, deps in graph.items()
+        },
     )
 
 
@@ -78,7 +83,8 @@ def broken_job(name: str, error: Exception, executor: dg.ExecutorDefinition | No
     def compute(_context: dg.OpExecutionContext, _inputs: object) -> None:
         raise dg.Failure(text, metadata={"cause": ours.cause}, allow_retries=False)
 
-    op = dg.OpDefinition(name="show_error", compute_fn=compute, outs={}, description=text)
+    op = dg.OpDefinition(name=f"show_error_OF_{name}", compute_fn=compute, outs={}, description=text)
     description = f"**This pipeline cannot be used.**\n\n{fenced(text)}"
-    graph = dg.GraphDefinition(name=name, node_defs=[op], description=description)
+    invocation = dg.NodeInvocation(op.name, alias="show_error")
+    graph = dg.GraphDefinition(name=name, node_defs=[op], dependencies={invocation: {}}, description=description)
     return graph.to_job(description=description, executor_def=executor, tags={"elexirion/broken": "true"})

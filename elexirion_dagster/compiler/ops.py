@@ -22,7 +22,12 @@ Finish = Callable[[Run, Mapping[str, Json]], Mapping[str, Any]]
 """Called with the run and its outputs after the last step; returns metadata to show."""
 
 
-def step_op(step: Step, upstream: tuple[str, ...]) -> dg.OpDefinition:
+def definition_name(pipeline: Pipeline, step: str) -> str:
+    """The name of an op's definition, which Dagster wants once per location; capitals keep it apart from all others."""
+    return f"{step}_OF_{pipeline.name}"
+
+
+def step_op(pipeline: Pipeline, step: Step, upstream: tuple[str, ...]) -> dg.OpDefinition:
     """The op of a top-level step. Its output is the StepResult as JSON, also when the step was skipped."""
 
     def compute(context: dg.OpExecutionContext, inputs: Mapping[str, Json]) -> Any:
@@ -36,7 +41,7 @@ def step_op(step: Step, upstream: tuple[str, ...]) -> dg.OpDefinition:
         yield dg.Output(result.to_json())
 
     return dg.OpDefinition(
-        name=step.name,
+        name=definition_name(pipeline, step.name),
         compute_fn=compute,
         ins={name: dg.In(dagster_type=dict) for name in upstream},
         outs={"result": dg.Out(dagster_type=dict, io_manager_key=IO_MANAGER)},
@@ -60,7 +65,7 @@ def outputs_op(pipeline: Pipeline, upstream: tuple[str, ...], finish: Finish) ->
         yield dg.Output(outputs)
 
     return dg.OpDefinition(
-        name=OUTPUTS,
+        name=definition_name(pipeline, OUTPUTS),
         compute_fn=compute,
         ins={name: dg.In(dagster_type=dict) for name in upstream},
         outs={"result": dg.Out(dagster_type=dict, io_manager_key=IO_MANAGER)},
