@@ -6,6 +6,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from itertools import chain
 
 from elexirion_dagster.errors import Cancelled, ElexirionError
 from elexirion_dagster.prompting.render import request_hash
@@ -53,7 +54,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A reply and what it took: `cost_usd` and `usage` include failed attempts that were billed.
+    """A reply, the request it answers, and the model that gave it.
 
     `replayed` says that the journal had it and nothing was sent.
     """
@@ -62,22 +63,32 @@ class Answer:
     request: Request
     model: ModelRef
     replayed: bool
-    attempts: int
-    cost_usd: float | None
-    usage: Usage
 
 
 @dataclass(slots=True)
 class Tally:
-    """What attempts have cost so far; `cost_usd` turns None once a price is not known."""
+    """What attempts have cost so far, failed ones included; `cost_usd` turns None once a price is not known."""
 
     attempts: int = 0
     cost_usd: float | None = 0.0
     usage: Usage = field(default_factory=Usage)
 
     def add(self, cost: float | None, usage: Usage) -> None:
+        """Count one attempt."""
+        self.attempts += 1
         self.cost_usd = None if cost is None or self.cost_usd is None else self.cost_usd + cost
         self.usage = self.usage + usage
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """A call as one model gets it; `occurrence` counts equal calls on the same path, from 1."""
+
+    model: ModelRef
+    provider: Provider
+    request: Request
+    request_hash: str
+    occurrence: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,22 +96,20 @@ class _Asking:
     """One call put to one model."""
 
     call: Call
-    model: ModelRef
-    provider: Provider
-    request: Request
-    request_hash: str
-    occurrence: int
+    prepared: _Prepared
     tally: Tally
     deadline: float | None
 
-    def where(self) -> dict[str, Json]:
-        """What names the call in the journal."""
+    def where(self, attempt: int) -> dict[str, Json]:
+        """What names one attempt in the journal."""
         return {
+            "call_id": uuid.uuid4().hex,
+            "attempt": attempt,
             "path": self.call.path,
-            "request_hash": self.request_hash,
-            "occurrence": self.occurrence,
-            "provider": self.model.provider,
-            "model": self.model.model,
+            "request_hash": self.prepared.request_hash,
+            "occurrence": self.prepared.occurrence,
+            "provider": self.prepared.model.provider,
+            "model": self.prepared.model.model,
         }
 
 
@@ -132,29 +141,42 @@ class Calls:
         self.models: set[str] = set()
         """The models that answered, as `provider/model`."""
 
-    def send(self, call: Call, *, deadline: float | None) -> Answer:
+    def send(self, call: Call, *, deadline: float | None, tally: Tally) -> Answer:
         """The answer to a call, from the journal if it is there, else from the first model that gives one.
 
-        `deadline` is a time.monotonic() value. Raises ProviderError, PolicyError (budget), Cancelled or StorageError.
+        `deadline` is a time.monotonic() value. `tally` counts what is sent, also when this raises: ProviderError,
+        PolicyError (budget), Cancelled or StorageError.
         """
-        tally = Tally()
+        if not call.models:
+            raise ElexirionError("a model call needs at least one model", cause="model_not_found")
+        first = self._prepared(call, call.models[0], None)
+        if known := self._known(call, first):
+            return known
         for index, model in enumerate(call.models):
+            prepared = first if index == 0 else self._prepared(call, model, first.occurrence)
             try:
-                return self._ask(call, model, tally, deadline)
+                return self._attempts(_Asking(call, prepared, tally, deadline))
             except ProviderError as error:
                 if index == len(call.models) - 1 or not moves_on(error.cause):
                     raise
-        raise ElexirionError("a model call needs at least one model", cause="model_not_found")
+        raise AssertionError("the last model answers or raises")
 
-    def _ask(self, call: Call, model: ModelRef, tally: Tally, deadline: float | None) -> Answer:
+    def _known(self, call: Call, first: _Prepared) -> Answer | None:
+        """The reply that an earlier run of the same root paid for, whichever model of the failover order gave it."""
+        others = call.models[1:] if self._replay.pins else ()
+        prepared = chain([first], (self._prepared(call, model, first.occurrence) for model in others))
+        for one in prepared:
+            reply = self._replay.reply(call.path, one.request_hash, one.occurrence)
+            if reply is not None:
+                return Answer(reply, one.request, one.model, replayed=True)
+        return None
+
+    def _prepared(self, call: Call, model: ModelRef, occurrence: int | None) -> _Prepared:
+        """The request as this model gets it. All models of one call share the occurrence that the first one has."""
         provider = self._providers.open(model.provider)
         request = redacted_request(call.build(model, provider.capabilities(model.model)), self._redactor)
         key = request_hash(request)
-        asking = _Asking(call, model, provider, request, key, self._occurrence(call.path, key), tally, deadline)
-        known = self._replay.reply(call.path, key, asking.occurrence)
-        if known is not None:
-            return Answer(known, request, model, True, 0, 0.0, Usage())
-        return self._attempts(asking)
+        return _Prepared(model, provider, request, key, occurrence or self._occurrence(call.path, key))
 
     def _occurrence(self, path: str, key: str) -> int:
         with self._lock:
@@ -163,9 +185,8 @@ class Calls:
 
     def _attempts(self, asking: _Asking) -> Answer:
         """Send until there is a reply or no further attempt is worth it."""
-        retry, tally = asking.call.retry, asking.tally
+        retry, prepared = asking.call.retry, asking.prepared
         for attempt in range(1, retry.max_attempts + 1):
-            tally.attempts += 1
             try:
                 reply = self._once(asking, attempt)
             except ProviderError as error:
@@ -175,18 +196,18 @@ class Calls:
                 if self._cancelled.wait(wait_s):
                     raise Cancelled from error
             else:
-                return Answer(reply, asking.request, asking.model, False, tally.attempts, tally.cost_usd, tally.usage)
+                return Answer(reply, prepared.request, prepared.model, replayed=False)
         raise AssertionError("the last attempt returns or raises")
 
     def _once(self, asking: _Asking, attempt: int) -> Reply:
         """One attempt: reserved and journaled before it is sent, journaled before it is used, then settled."""
         if self._cancelled.is_set():
             raise Cancelled
-        request, provider = asking.request, asking.provider
+        request, provider = asking.prepared.request, asking.prepared.provider
         timeout_s = _time_left(asking.deadline)
         max_tokens, max_usd = upper_bound_tokens(request), upper_bound_usd(provider.name, request)
         reservation = self._ledger.reserve(self._limits, usd=max_usd, tokens=max_tokens) if self._limits else None
-        where = {"call_id": uuid.uuid4().hex, "attempt": attempt, **asking.where()}
+        where = asking.where(attempt)
         self._journal.append("intent", durable=True, max_usd=max_usd, max_tokens=max_tokens, **where)
         try:
             raw = provider.send(request, timeout_s=timeout_s, cancelled=self._cancelled)
@@ -204,7 +225,7 @@ class Calls:
             "reply",
             durable=True,
             reply=reply_to_json(reply),
-            prompt=shown_prompt(asking.request),
+            prompt=shown_prompt(asking.prepared.request),
             inputs=self._redactor.tree(dict(asking.call.inputs)),
             prompt_version=asking.call.prompt_version,
             cost_usd=reply.cost_usd,
@@ -213,7 +234,7 @@ class Calls:
         if reservation is not None:
             self._ledger.settle(reservation, usd=reply.cost_usd, tokens=reply.usage.total_tokens)
         self._count(reply.cost_usd, reply.usage, asking.tally)
-        self.models.add(str(asking.model))
+        self.models.add(str(asking.prepared.model))
 
     def _failed(
         self, error: ElexirionError, asking: _Asking, where: Mapping[str, Json], reservation: str | None
@@ -221,7 +242,8 @@ class Calls:
         """Record a failed attempt; one that may have been billed without a known usage counts at its upper bound."""
         usage = error.usage if isinstance(error, ProviderError) else None
         billed = not isinstance(error, ProviderError) or error.billed
-        cost = cost_usd(asking.provider.name, asking.request.model, usage) if usage else (None if billed else 0.0)
+        request, name = asking.prepared.request, asking.prepared.provider.name
+        cost = cost_usd(name, request.model, usage) if usage else (None if billed else 0.0)
         self._journal.append(
             "call_failed",
             durable=True,
@@ -237,7 +259,7 @@ class Calls:
         if reservation is None:
             return
         if billed:
-            tokens = usage.total_tokens if usage else upper_bound_tokens(asking.request)
+            tokens = usage.total_tokens if usage else upper_bound_tokens(request)
             self._ledger.settle(reservation, usd=cost, tokens=tokens)
         else:
             self._ledger.release(reservation)
@@ -245,7 +267,6 @@ class Calls:
     def _count(self, cost: float | None, usage: Usage, tally: Tally) -> None:
         tally.add(cost, usage)
         with self._lock:
-            self.total.attempts += 1
             self.total.add(cost, usage)
 
 

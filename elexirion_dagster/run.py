@@ -1,34 +1,39 @@
 """ONE run: its inputs, pins, limits, workspace and journal, shared by the steps that run in it."""
 
 import hashlib
+import json
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from elexirion_dagster.calls import Calls
 from elexirion_dagster.codebase.files import read_text
-from elexirion_dagster.errors import ElexirionError, InputError
+from elexirion_dagster.errors import InputError
 from elexirion_dagster.expressions import Engine
-from elexirion_dagster.providers.catalog import ModelRef, Providers, resolve
+from elexirion_dagster.pins import NO_MODEL, RunPins
+from elexirion_dagster.providers.base import Provider
+from elexirion_dagster.providers.catalog import Providers
 from elexirion_dagster.records import Json, StepResult
 from elexirion_dagster.redact import Redactor
 from elexirion_dagster.runner import Runner
 from elexirion_dagster.settings import Settings
-from elexirion_dagster.spec.llm import LlmStep, Model
+from elexirion_dagster.spec.files import MAX_FILE_KB
 from elexirion_dagster.spec.pipeline import Pipeline
 from elexirion_dagster.spec.references import References
 from elexirion_dagster.spec.steps import Step
-from elexirion_dagster.steps.context import Shared, Slot, StepContext, view
+from elexirion_dagster.steps.context import Shared, StepContext, view
 from elexirion_dagster.steps.threads import Threads
 from elexirion_dagster.store.home import Home, open_home, storage_error
 from elexirion_dagster.store.journal import JournalWriter
 from elexirion_dagster.store.ledger import Ledger, Limit
-from elexirion_dagster.store.prompts import Stale, current, slot_hash
 from elexirion_dagster.store.replay import Replay
+
+__all__ = ["NO_MODEL", "Run", "RunInfo", "complete_inputs", "pipeline_hash"]
 
 MODEL_TAG = "elexirion/model"
 ROOT_RUN_TAG = "elexirion/root_run"
@@ -38,7 +43,6 @@ TENANT_TAG = "elexirion/tenant"
 TRIGGER_TAG = "elexirion/trigger"
 CLI = "cli"
 """Value of TRIGGER_TAG of a run that works in the user's own terminal."""
-NO_MODEL = "none"
 PROGRESS_EVERY_S = 1.0
 
 
@@ -54,65 +58,97 @@ class RunInfo:
 
 
 class Run:
-    """A pipeline under way in this process. Thread-safe; `close` ends it."""
+    """A pipeline under way in this process. Thread-safe; `close` ends it.
 
-    def __init__(self, pipeline: Pipeline, info: RunInfo, settings: Settings) -> None:
+    `opened` are providers that are ready already and go before the configured ones.
+    """
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        info: RunInfo,
+        settings: Settings,
+        *,
+        opened: Mapping[str, Provider] = MappingProxyType({}),
+    ) -> None:
         self.pipeline = pipeline
         self.info = info
         self.settings = settings
         self.cancelled = threading.Event()
+        self.limits = _limits(pipeline, info, settings)
         home = open_home(settings.home)
         self._replay = Replay.load(home, info.root_run)
         self.journal = JournalWriter(home, root_run=info.root_run, run=info.run)
-        self._pins = _Pins(pipeline, info, settings, self._replay, self.journal)
-        self.inputs = self._pins.fixed("inputs", complete_inputs(pipeline, info.inputs))
-        self._started_at = self._pins.fixed("started_at", datetime.now(UTC).isoformat(timespec="seconds"))
-        self._providers = Providers(settings)
-        redactor = Redactor(secrets=_secrets(settings))
-        granted = tuple(Path(self.inputs[name]).resolve() for name in self._path_inputs() if self.inputs[name])
-        self._engine = Engine(lazy=lambda record, name: _file_text(record, name, granted))
-        self._runner = Runner(self._replay)
+        self._redactor = Redactor(secrets=_secrets(settings))
+        self._providers = Providers(settings, opened)
+        self._ledger = Ledger(home)
+        self._pins = RunPins(
+            pipeline, settings, home, self.journal, pinned=self._replay.pins, override=info.tags.get(MODEL_TAG)
+        )
+        self.inputs = self._settled(complete_inputs(pipeline, info.inputs))
+        self._started_at = self._pins.fixed("started_at", lambda: datetime.now(UTC).isoformat())
+        self._runner = Runner(self._replay, model=info.tags.get(MODEL_TAG))
         seconds = pipeline.budget.seconds
         self._deadline = None if seconds is None else time.monotonic() + seconds
-        self.limits = _limits(pipeline, info, settings)
-        self._shared = Shared(
-            engine=self._engine,
-            references=References(self._engine),
+        self._shared = self._share(make_workspace(home, info.root_run))
+        self._announce()
+
+    def _settled(self, complete: dict[str, Json]) -> dict[str, Json]:
+        """The inputs as they were when the root run began. Secrets among them are not kept, so they come again."""
+        shown: dict[str, Json] = self._redactor.tree(complete)
+        pinned: dict[str, Json] = self._pins.fixed("inputs", lambda: shown)
+        if pinned == shown:
+            return complete
+        if "[redacted:" in json.dumps(pinned):
+            raise InputError(
+                "the inputs differ from those this run began with, and those held secrets that were not kept",
+                mend="Give the same inputs again, or start a new run.",
+            )
+        return pinned
+
+    def _share(self, workspace: Path) -> Shared:
+        """What all steps of this run share."""
+        limits, budget = self.pipeline.limits, self.pipeline.budget
+        granted = (*_granted(self.pipeline, self.inputs), workspace)
+        engine = Engine(lazy=lambda record, name: _file_text(record, name, granted))
+        return Shared(
+            engine=engine,
+            references=References(engine),
             calls=Calls(
                 journal=self.journal,
                 replay=self._replay,
-                ledger=Ledger(home),
+                ledger=self._ledger,
                 limits=self.limits,
                 providers=self._providers,
-                redactor=redactor,
+                redactor=self._redactor,
                 cancelled=self.cancelled,
             ),
             pins=self._pins,
             journal=self.journal,
-            redactor=redactor,
-            threads=Threads(pipeline.limits.threads or settings.max_threads),
-            retry=pipeline.retry,
-            workspace=_workspace(home, info.run),
+            redactor=self._redactor,
+            threads=Threads(limits.threads or self.settings.max_threads),
+            retry=self.pipeline.retry,
+            workspace=workspace,
             granted=granted,
             cancelled=self.cancelled,
-            ceiling="no ceiling set" if pipeline.budget.usd is None else f"at most ${pipeline.budget.usd:.2f}",
+            ceiling="no ceiling set" if budget.usd is None else f"at most ${budget.usd:.2f}",
             progress=lambda *_: None,
         )
+
+    def _announce(self) -> None:
+        """The journal's first word about this run."""
         self.journal.append(
             "run_started",
             durable=True,
-            pipeline=pipeline.name,
-            pipeline_hash=pipeline_hash(pipeline),
-            description=pipeline.description,
-            inputs=redactor.tree(dict(self.inputs)),
-            trigger=info.trigger,
-            recovery_of=info.tags.get(RECOVERY_TAG),
-            tenant=info.tags.get(TENANT_TAG),
-            tags=dict(info.tags),
+            pipeline=self.pipeline.name,
+            pipeline_hash=pipeline_hash(self.pipeline),
+            description=self.pipeline.description,
+            inputs=self._redactor.tree(self.inputs),
+            trigger=self.info.trigger,
+            recovery_of=self.info.tags.get(RECOVERY_TAG),
+            tenant=self.info.tags.get(TENANT_TAG),
+            tags=dict(self.info.tags),
         )
-
-    def _path_inputs(self) -> list[str]:
-        return [name for name, declared in self.pipeline.inputs.items() if declared.type == "path"]
 
     def scope(self, upstream: Mapping[str, StepResult]) -> dict[str, Any]:
         """What templates see after the steps in `upstream`, which stand in program order."""
@@ -142,10 +178,10 @@ class Run:
 
     def outputs(self, upstream: Mapping[str, StepResult]) -> dict[str, Json]:
         """Evaluate and record the pipeline's outputs. Raises ExpressionError."""
-        outputs = self._engine.evaluate_tree(dict(self.pipeline.outputs), self.scope(upstream))
+        found = self._shared.engine.evaluate_tree(dict(self.pipeline.outputs), self.scope(upstream))
+        outputs: dict[str, Json] = self._redactor.tree(found)
         self.journal.append("outputs", durable=True, outputs=outputs)
-        found: dict[str, Json] = outputs
-        return found
+        return outputs
 
     def facts(self) -> dict[str, Json]:
         """What a report says about a run whose steps are all done, besides its outputs."""
@@ -168,6 +204,7 @@ class Run:
     def close(self) -> None:
         """Let go of connections and the journal file."""
         self._providers.close()
+        self._ledger.close()
         self.journal.close()
 
 
@@ -192,76 +229,9 @@ class _Progress:
             self._listen(f"{path}: {done} of {total}{tail}{f', {note}' if note else ''}")
 
 
-class _Pins:
-    """Models, prompts and inputs as they were when the root run began; a later run of the same root reuses them."""
-
-    def __init__(
-        self, pipeline: Pipeline, info: RunInfo, settings: Settings, replay: Replay, journal: JournalWriter
-    ) -> None:
-        self._pipeline = pipeline
-        self._override = info.tags.get(MODEL_TAG)
-        self._settings = settings
-        self._home = open_home(settings.home)
-        self._pinned = dict(replay.pins)
-        self._journal = journal
-        self._lock = threading.RLock()
-        self._slots: dict[str, Slot] = {}
-        self._models: dict[str, tuple[ModelRef, ...]] = {}
-
-    @property
-    def env(self) -> Mapping[str, str]:
-        """The environment variables that the pipeline lists."""
-        return {name: self._settings.environ.get(name, "") for name in self._pipeline.env}
-
-    def fixed(self, name: str, value: Json) -> Json:
-        """The pinned value of this name; `value` is pinned when there is none."""
-        with self._lock:
-            if name not in self._pinned:
-                self._pinned[name] = value
-                self._journal.append("pin", durable=True, name=name, value=value)
-            return self._pinned[name]
-
-    def models(self, model: Model | None) -> tuple[ModelRef, ...]:
-        """The models behind a `model` word, resolved once per root run."""
-        wanted = self._override or model or self._pipeline.model
-        key = str(wanted)
-        with self._lock:
-            if key not in self._models:
-                refs = () if wanted == NO_MODEL else resolve(wanted, self._settings)
-                pinned = self.fixed(f"model:{key}", [asdict(ref) for ref in refs])
-                self._models[key] = tuple(ModelRef(**ref) for ref in pinned)
-            return self._models[key]
-
-    def slot(self, step: LlmStep, name_path: str) -> Slot:
-        """The step's slot: the promoted version if there is one for this YAML, else the YAML's own text."""
-        with self._lock:
-            if name_path not in self._slots:
-                self._slots[name_path] = self._find(step, name_path)
-            return self._slots[name_path]
-
-    def _find(self, step: LlmStep, name_path: str) -> Slot:
-        examples = tuple((example.prompt, example.answer) for example in step.examples)
-        base = slot_hash(step.system, [{"prompt": prompt, "answer": answer} for prompt, answer in examples])
-        found = current(self._home, self._pipeline.name, name_path, base_hash=base)
-        slot = Slot(step.system, examples, f"yaml:{base[:12]}")
-        if isinstance(found, Stale):
-            slot = replace(slot, note="the promoted prompt is stale: the YAML's own text changed since it was derived")
-        elif found is not None:
-            tried = tuple((example["prompt"], example["answer"]) for example in found.examples)
-            slot = Slot(found.instructions, tried, found.hash)
-        pinned = self.fixed(f"prompt:{name_path}", slot.version)
-        if pinned != slot.version:
-            raise ElexirionError(
-                f"the prompt of {name_path} was {pinned} when this run began and is {slot.version} now",
-                cause="bad_pipeline",
-                mend="Start a new run.",
-            )
-        return slot
-
-
-def _workspace(home: Home, run: str) -> Path:
-    """The run's own folder, made if need be."""
-    folder = home.workspace(run)
+def make_workspace(home: Home, root_run: str) -> Path:
+    """The folder of a root run and its recoveries, which reuse what the finished steps wrote there."""
+    folder = home.workspace(root_run)
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
@@ -269,11 +239,27 @@ def _workspace(home: Home, run: str) -> Path:
     return folder.resolve()
 
 
+def _granted(pipeline: Pipeline, inputs: Mapping[str, Json]) -> tuple[Path, ...]:
+    """The places that the `path` inputs name."""
+    names = [name for name, declared in pipeline.inputs.items() if declared.type == "path" and inputs[name]]
+    return tuple(Path(inputs[name]).resolve() for name in names)
+
+
+def _place(name: str, value: str) -> Path:
+    """The absolute path of a `path` input, whether or not there is anything."""
+    try:
+        place = Path(value).expanduser().absolute()
+        place.resolve()
+    except (OSError, RuntimeError, ValueError) as error:
+        raise InputError(f"the input {name}={value!r} is no usable path: {error}", mend="Name a place.") from error
+    return place
+
+
 def _file_text(record: Mapping[str, Json], name: str, granted: tuple[Path, ...]) -> str:
-    """The `.text` of a listed file, read when it is rendered."""
-    if name != "text" or not {"root", "path", "blob"} <= set(record):
+    """The `.text` of a listed file, read when it is rendered; the list has bounded its size already."""
+    if name != "text" or not {"root", "path", "blob"} <= record.keys():
         raise KeyError(name)
-    return read_text(record, granted=granted)
+    return read_text(record, granted=granted, max_kb=MAX_FILE_KB)
 
 
 def complete_inputs(pipeline: Pipeline, given: Mapping[str, Json]) -> dict[str, Json]:
@@ -290,7 +276,7 @@ def complete_inputs(pipeline: Pipeline, given: Mapping[str, Json]) -> dict[str, 
         if name in given and not declared.accepts(value):
             allowed = f" out of {list(declared.enum)}" if declared.enum else ""
             raise InputError(f"the input {name} must be a {declared.type}{allowed}, got {value!r}")
-        complete[name] = str(Path(value).expanduser().absolute()) if declared.type == "path" and value else value
+        complete[name] = str(_place(name, value)) if declared.type == "path" and value else value
     return complete
 
 

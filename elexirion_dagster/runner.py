@@ -12,24 +12,30 @@ from elexirion_dagster.errors import Cancelled, ElexirionError, StorageError
 from elexirion_dagster.records import Json, StepError, StepResult
 from elexirion_dagster.spec.base import CALL_CAUSES
 from elexirion_dagster.spec.references import Chain
-from elexirion_dagster.spec.steps import Step
+from elexirion_dagster.spec.steps import Step, asks_model, inner_steps
 from elexirion_dagster.steps.catalog import RUNNERS
 from elexirion_dagster.steps.context import StepContext, View
 from elexirion_dagster.steps.files import write_text
+from elexirion_dagster.steps.sequence import add_costs, add_usage
 from elexirion_dagster.store.replay import Replay
 
 _log = logging.getLogger(__name__)
 
 
 class Runner:
-    """Runs steps and their inner steps for one run, reusing what the journal knows."""
+    """Runs steps and their inner steps for one run, reusing what the journal knows.
 
-    def __init__(self, replay: Replay) -> None:
+    `model` is the model a user chose for this run in place of the pipeline's: another choice is other work for every
+    step that asks one.
+    """
+
+    def __init__(self, replay: Replay, *, model: str | None = None) -> None:
         self._replay = replay
+        self._model = model or ""
         self._definitions: dict[int, tuple[Step, bytes]] = {}
 
     def __call__(self, step: Step, ctx: StepContext) -> StepResult:
-        """Run one step. Every failure becomes a failed result with a cause; only Cancelled and StorageError are raised."""
+        """Run one step. A failure becomes a failed result with a cause; only Cancelled and StorageError are raised."""
         started, begun = datetime.now(UTC), time.monotonic()
         here = replace(ctx, deadline=_deadline(step, ctx))
         digest = input_hash(self._definition(step), ctx.shared.references.of(step), ctx.scope)
@@ -55,7 +61,7 @@ class Runner:
         """What the step is, as bytes; made once per step."""
         if id(step) not in self._definitions:
             text = step.model_dump_json(by_alias=True, exclude={"name", "description", "needs", "timeout_s", "retry"})
-            self._definitions[id(step)] = (step, text.encode())
+            self._definitions[id(step)] = (step, f"{text}{self._model if asks_model(step) else ''}".encode())
         return self._definitions[id(step)][1]
 
 
@@ -74,7 +80,7 @@ def _guarded(step: Step, ctx: StepContext) -> StepResult:
         return _failure(ctx, error)
     except RecursionError as error:
         return _failure(ctx, ElexirionError(f"values are nested too deeply: {error}", cause="bad_input"))
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - a step of a run must not take the run along
         _log.exception("step %s raised", ctx.path)
         return _failure(ctx, ElexirionError(f"{type(error).__name__}: {error}", cause="unknown"))
 
@@ -89,32 +95,44 @@ def _tried(step: Step, ctx: StepContext) -> StepResult:
     ctx.go_on()
     if not _wanted(step, ctx):
         return StepResult("skipped", reason=f"when is false: {step.when}")
-    attempts = step.retry.max_attempts if step.retry else 1
-    for attempt in range(1, attempts + 1):
-        last = attempt == attempts
-        try:
-            result = RUNNERS[step.type](step, ctx)
-        except ElexirionError as error:
-            if last or not _again(step, error.cause):
-                raise
-        else:
-            if last or result.error is None or not _again(step, result.error.cause):
-                return _with_file(step, ctx, result)
-        _wait(step, ctx, attempt)
-    raise AssertionError("the last attempt returns or raises")
+    earlier: list[StepResult] = []
+    while True:
+        result = _once(step, ctx)
+        wait_s = _wait_s(step, ctx, result, len(earlier) + 1)
+        earlier.append(result)
+        if wait_s is None:
+            if len(earlier) > 1:
+                result = replace(result, cost_usd=add_costs(earlier), usage=add_usage(earlier))
+            return _with_file(step, ctx, result)
+        if ctx.shared.cancelled.wait(wait_s):
+            raise Cancelled
 
 
-def _again(step: Step, cause: str) -> bool:
-    """Whether the whole step is repeated after this cause; a model call repeats its own causes itself."""
-    if step.retry is None or cause not in step.retry.on:
-        return False
-    return step.type != "llm" or cause not in CALL_CAUSES
+def _once(step: Step, ctx: StepContext) -> StepResult:
+    """One attempt; what it raises becomes a failed result."""
+    try:
+        return RUNNERS[step.type](step, ctx)
+    except (Cancelled, StorageError):
+        raise
+    except ElexirionError as error:
+        return _failure(ctx, error)
 
 
-def _wait(step: Step, ctx: StepContext, attempt: int) -> None:
-    seconds = step.retry.wait_s(attempt) if step.retry else 0.0
-    if ctx.shared.cancelled.wait(min(seconds, ctx.time_left_s())):
-        raise Cancelled
+def _wait_s(step: Step, ctx: StepContext, result: StepResult, attempt: int) -> float | None:
+    """Seconds until the whole step is tried again; None when it is not: wrong cause, too often, too late.
+
+    A model call repeats its own causes itself. The pipeline's `retry` is for leaf steps: the parts of a composite
+    have been tried again one by one.
+    """
+    retry = step.retry or ctx.shared.retry
+    own = step.retry is not None and step.type != "llm"
+    if result.error is None or result.error.cause not in retry.on or attempt >= retry.max_attempts:
+        return None
+    if not own and (result.error.cause in CALL_CAUSES or (step.retry is None and inner_steps(step))):
+        return None
+    wait_s = retry.wait_s(attempt)
+    late = ctx.deadline is not None and time.monotonic() + wait_s >= ctx.deadline
+    return None if late else wait_s
 
 
 def _wanted(step: Step, ctx: StepContext) -> bool:

@@ -1,5 +1,6 @@
 """Documents to pipelines: read, recognise the dialect, validate, check; every fault with its position."""
 
+import re
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
@@ -10,29 +11,20 @@ from pydantic_core import ErrorDetails
 
 from elexirion_dagster.errors import PipelineError, Problem
 from elexirion_dagster.expressions import Engine
+from elexirion_dagster.spec.base import NAME_PATTERN
 from elexirion_dagster.spec.check import check
 from elexirion_dagster.spec.pipeline import Pipeline
-from elexirion_dagster.spec.steps import (
-    AnalyzeStep,
-    CommandStep,
-    FilesStep,
-    ForEachStep,
-    LlmStep,
-    SetStep,
-    SwitchStep,
-    TransformStep,
-)
+from elexirion_dagster.spec.steps import STEP_MODELS
 from elexirion_dagster.yamlio import Document, load_file, load_text
 
-STEP_MODELS: dict[str, type[BaseModel]] = {
-    "llm": LlmStep,
-    "for_each": ForEachStep,
-    "switch": SwitchStep,
-    "transform": TransformStep,
-    "files": FilesStep,
-    "command": CommandStep,
-    "analyze": AnalyzeStep,
-    "set": SetStep,
+_EXPECTED = {
+    **dict.fromkeys(("tuple_type", "list_type"), "a list"),
+    **dict.fromkeys(("model_type", "model_attributes_type", "dict_type"), "a map"),
+    **dict.fromkeys(("int_type", "int_parsing", "int_from_float"), "a whole number"),
+    **dict.fromkeys(("float_type", "float_parsing"), "a number"),
+    **dict.fromkeys(("bool_type", "bool_parsing"), "true or false"),
+    "string_type": "a text",
+    "finite_number": "a finite number",
 }
 
 
@@ -101,27 +93,51 @@ def _is_shape(detail: ErrorDetails) -> bool:
 def _problem(document: Document, detail: ErrorDetails) -> Problem:
     """One of pydantic's errors in our words, at its place in the document."""
     path = _document_path(document.data, detail["loc"])
-    kind, context = detail["type"], detail.get("ctx", {})
+    if detail["type"] == "extra_forbidden":
+        key = str(detail["loc"][-1])
+        return document.problem(f"unknown key {_short(key)}", path, _meant(key, _known_keys(document.data, path[:-1])))
+    if detail["type"] == "union_tag_invalid":
+        path = (*path, "type")
+    message, mend = _wording(detail, _where(path))
+    return document.problem(message, path, mend)
+
+
+def _wording(detail: ErrorDetails, where: str) -> tuple[str, str | None]:
+    """What is wrong and how to mend it."""
+    kind, context, came = detail["type"], detail.get("ctx", {}), _short(detail["input"])
+    mend = None
     match kind:
-        case "extra_forbidden":
-            key = str(detail["loc"][-1])
-            known = _known_keys(document.data, path[:-1])
-            return document.problem(f"unknown key {key!r}", path, _meant(key, known))
         case "missing":
-            return document.problem(f"the key {detail['loc'][-1]!r} is missing", path, "Add it.")
+            message, mend = f"the key {detail['loc'][-1]!r} is missing", "Add it."
         case "union_tag_invalid":
-            came = context.get("tag")
-            return document.problem(
-                f"unknown step type {came!r}", (*path, "type"), _meant(str(came), list(STEP_MODELS))
-            )
+            tag = str(context.get("tag"))
+            message, mend = f"unknown step type {_short(tag)}", _meant(tag, list(STEP_MODELS))
         case "union_tag_not_found":
-            return document.problem("the step has no type", path, f"Types: {', '.join(STEP_MODELS)}.")
+            message, mend = "the step has no type", f"Types: {', '.join(STEP_MODELS)}."
         case "string_pattern_mismatch":
-            message = f"{detail['input']!r} is no name: small letters, digits and _, a letter first"
-            return document.problem(message, path, None)
+            message = f"{came} {_no_match(str(context.get('pattern')))}"
         case "value_error":
-            return document.problem(str(context.get("error", detail["msg"])), path)
-    return document.problem(f"{_where(path)}{detail['msg'].lower()}, got {_short(detail['input'])}", path)
+            message = str(context.get("error", detail["msg"]))
+        case "literal_error":
+            message = f"{where}expected {context.get('expected')}, got {came}"
+            mend = _near(str(detail["input"]), str(context.get("expected")))
+        case "too_short":
+            message = f"{where}expected at least {context.get('min_length')} entry, got none"
+        case _:
+            expected = _EXPECTED.get(kind, detail["msg"].removeprefix("Input should be ").lower())
+            message = f"{where}expected {expected}, got {came}"
+    return message, mend
+
+
+def _no_match(pattern: str) -> str:
+    if pattern == NAME_PATTERN:
+        return "is no name: small letters, digits and _, a letter first"
+    return f"does not have the form {pattern}"
+
+
+def _near(word: str, expected: str) -> str | None:
+    close = get_close_matches(word, re.findall(r"'([^']+)'", expected), n=1, cutoff=0.6)
+    return f"Did you mean {close[0]!r}?" if close else None
 
 
 def _document_path(data: Any, loc: tuple[str | int, ...]) -> tuple[str | int, ...]:
@@ -146,8 +162,8 @@ def _known_keys(data: Any, path: tuple[str | int, ...]) -> list[str]:
     model: type[BaseModel] | None = Pipeline
     for part in path:
         data = data[part]
-        if isinstance(part, int) and isinstance(data, dict) and data.get("type") in STEP_MODELS:
-            model = STEP_MODELS[data["type"]]
+        if isinstance(part, int) and isinstance(data, dict) and str(data.get("type")) in STEP_MODELS:
+            model = STEP_MODELS[str(data["type"])]
         elif isinstance(part, str):
             model = _model_of_field(model, part)
     return [info.alias or name for name, info in model.model_fields.items()] if model else []

@@ -7,7 +7,8 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from elexirion_dagster.errors import Cause
 from elexirion_dagster.records import Json
 
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$", max_length=80)]
+NAME_PATTERN = "^[a-z][a-z0-9_]*$"
+Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN, max_length=80)]
 Effect = Literal["pure", "read", "write"]
 CALL_CAUSES: tuple[Cause, ...] = ("overloaded", "rate_limited", "timeout", "connection")
 """Causes that a model call retries by itself; every other cause in `retry.on` repeats the whole step."""
@@ -16,7 +17,7 @@ CALL_CAUSES: tuple[Cause, ...] = ("overloaded", "rate_limited", "timeout", "conn
 class Spec(BaseModel):
     """A part of a pipeline document: frozen, and strict about unknown keys."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, populate_by_name=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
 class Retry(Spec):
@@ -58,7 +59,7 @@ class StepBase(Spec):
     effects: Effect | None = None
     """What the step does to the world, where the default for its type is wrong."""
     retry: Retry | None = None
-    """Overrides the pipeline's `retry` for this step."""
+    """Overrides the pipeline's `retry` for this step; on a composite it repeats the whole."""
     timeout_s: float | None = Field(default=None, gt=0, le=86_400)
     """Seconds this step may take in all."""
     continue_on_error: bool = False

@@ -1,8 +1,9 @@
 """The semantic check: what a document that has the right shape may still have wrong."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
+from types import MappingProxyType
 
 from elexirion_dagster.errors import ExpressionError
 from elexirion_dagster.expressions import Engine
@@ -17,6 +18,8 @@ Path = tuple[str | int, ...]
 RESULT_FIELDS = ("text", "data", "status", "error", "reason", "cost_usd", "duration_s", "usage")
 RUN_FIELDS = ("id", "started_at", "pipeline")
 RESERVED = {"outputs": "the op that evaluates the pipeline's outputs"}
+RESERVED_IN_ITEMS = dict.fromkeys(("key", "item", "status"), "what every entry of a for_each's results has")
+_ROOTS = ("inputs", "steps", "vars", "run")
 _INERT = {
     "partitions": "a job scans every file in one run",
     "repos": "a schedule runs with the inputs' defaults",
@@ -49,7 +52,7 @@ class _Scope:
     local: frozenset[str] = frozenset()
 
     def roots(self) -> list[str]:
-        names = ["inputs", "steps", "vars", "run", *sorted(self.local)]
+        names = [*_ROOTS, *sorted(self.local)]
         return [*names, "env"] if self.env else names
 
 
@@ -73,23 +76,26 @@ def _all_vars(pipeline: Pipeline) -> frozenset[str]:
 
 
 def _check_steps(pipeline: Pipeline, engine: Engine) -> Iterator[Issue]:
+    yield from _names(pipeline.steps, ("steps",), _start(pipeline), RESERVED)
     yield from _walk(pipeline.steps, ("steps",), _start(pipeline), engine, forward=True)
 
 
 def _walk(steps: tuple[StepBase, ...], at: Path, scope: _Scope, engine: Engine, *, forward: bool) -> Iterator[Issue]:
     """Check a list of steps; `forward` says whether a step may refer to one below it (only at the top level)."""
-    yield from _names(steps, at, scope)
     everything = {**scope.steps, **{step.name: step for step in steps}}
     for index, step in enumerate(steps):
         path = (*at, index)
         here = replace(scope, steps=everything) if forward else scope
         known = replace(here, steps={name: other for name, other in here.steps.items() if name != step.name})
-        yield from _check_step(step, path, known, engine, frozenset(other.name for other in steps))
+        beside = steps if forward else steps[:index]
+        yield from _check_step(step, path, known, engine, frozenset(other.name for other in beside))
         yield from _check_inner(step, path, known, engine)
         scope = replace(scope, steps={**scope.steps, step.name: step}, vars=scope.vars | assigned(step))
 
 
-def _names(steps: tuple[StepBase, ...], at: Path, scope: _Scope) -> Iterator[Issue]:
+def _names(
+    steps: tuple[StepBase, ...], at: Path, scope: _Scope, reserved: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[Issue]:
     seen: set[str] = set(scope.steps)
     for index, step in enumerate(steps):
         if step.name in seen:
@@ -98,10 +104,10 @@ def _names(steps: tuple[StepBase, ...], at: Path, scope: _Scope) -> Iterator[Iss
                 f"the name {step.name!r} is taken by an earlier step",
                 "Give each step its own name.",
             )
-        if step.name in RESERVED:
+        if step.name in reserved:
             yield Issue(
                 (*at, index, "name"),
-                f"the name {step.name!r} is kept for {RESERVED[step.name]}",
+                f"the name {step.name!r} is kept for {reserved[step.name]}",
                 "Choose another name.",
             )
         seen.add(step.name)
@@ -112,9 +118,12 @@ def _check_step(step: StepBase, path: Path, scope: _Scope, engine: Engine, sibli
         if name not in siblings or name == step.name:
             yield Issue(
                 (*path, "needs", index),
-                f"needs names {name!r}, which is no other step beside this one",
-                _meant(name, siblings),
+                f"needs names {name!r}, which is no other step beside this one that can be done before it",
+                _meant(name, siblings - {step.name}),
             )
+    if step.when is False or (isinstance(step.when, str) and step.when.strip("{} ").lower() == "false"):
+        message = f"step {step.name!r} can never run"
+        yield Issue((*path, "when"), message, "Remove it, or change when.", warning=True)
     for expression in expressions(step):
         yield from _check_expression(expression, path, scope, engine)
     if isinstance(step, LlmStep) and step.system:
@@ -125,7 +134,7 @@ def _check_expression(expression: Expression, path: Path, scope: _Scope, engine:
     at = (*path, *expression.path)
     try:
         chains = chains_of(expression, engine)
-        engine.check(expression.text)
+        engine.check(expression.text, condition=expression.kind == "condition")
     except ExpressionError as error:
         yield Issue(at, error.message, error.mend)
         return
@@ -173,40 +182,45 @@ def _check_result(step: StepBase, rest: list[str], at: Path) -> Iterator[Issue]:
     if rest and rest[0] not in fields:
         yield _unknown(at, f"a {step.type} step has no field {rest[0]!r}", rest[0], fields)  # type: ignore[attr-defined]
     elif isinstance(step, LlmStep) and rest[:1] == ["data"] and len(rest) > 1:
-        known = (step.output_schema() or {}).get("properties")
-        if known is None:
+        schema = step.output_schema()
+        if schema is None:
             yield Issue(at, f"steps.{step.name} has no typed data, only text", "Give the step an output, or use .text.")
-        elif rest[1] not in known:
+        elif schema.get("additionalProperties") is False and rest[1] not in schema.get("properties", {}):
+            known = schema.get("properties", {})
             yield _unknown(at, f"the output of {step.name} has no field {rest[1]!r}", rest[1], known)
 
 
 def _check_inner(step: StepBase, path: Path, scope: _Scope, engine: Engine) -> Iterator[Issue]:
     local = inner_names(step)
-    taken = local & {*scope.local, "inputs", "steps", "vars", "run", "env"} - {"loop"}
-    for name in sorted(taken):
-        yield Issue((*path, "as"), f"the name {name!r} is in use already", "Choose another name for the item.")
+    if isinstance(step, ForEachStep) and step.as_ in {*scope.local, *_ROOTS, "env", "loop"}:
+        yield Issue((*path, "as"), f"the name {step.as_!r} is in use already", "Choose another name for the item.")
     inside = replace(scope, local=scope.local | local)
+    reserved = RESERVED_IN_ITEMS if isinstance(step, ForEachStep) else {}
     for label, steps in branches(step).items():
         where = (*path, *label.split(".", 1))
+        yield from _names(steps, where, inside, reserved)
         yield from _walk(steps, where, inside, engine, forward=False)
-    if isinstance(step, SwitchStep) and "{" not in step.value:
-        yield Issue(
-            (*path, "value"),
-            f"the value {step.value!r} never changes, so one branch is all that can run",
-            "Use a template.",
-            warning=True,
-        )
+    yield from _never(step, path, engine)
+
+
+def _never(step: StepBase, path: Path, engine: Engine) -> Iterator[Issue]:
+    """Steps inside a composite that no value can lead to."""
+    if isinstance(step, SwitchStep) and _is_constant(step.value, engine):
+        message = f"the value {step.value!r} never changes, so one branch is all that can run"
+        yield Issue((*path, "value"), message, "Use a template.", warning=True)
+    if isinstance(step, ForEachStep) and step.items == []:
+        message = f"the items of {step.name!r} are an empty list, so its steps can never run"
+        yield Issue((*path, "items"), message, "Refer to a list.", warning=True)
+
+
+def _is_constant(template: str, engine: Engine) -> bool:
+    try:
+        return not engine.references(template)
+    except ExpressionError:
+        return False
 
 
 def _check_graph(pipeline: Pipeline, engine: Engine) -> Iterator[Issue]:
-    for index, step in enumerate(pipeline.steps):
-        if step.when is False or (isinstance(step.when, str) and step.when.strip("{} ").lower() == "false"):
-            yield Issue(
-                ("steps", index, "when"),
-                f"step {step.name!r} can never run",
-                "Remove it, or change when.",
-                warning=True,
-            )
     try:
         loop = cycle(edges(pipeline.steps, engine))
     except ExpressionError:
@@ -241,12 +255,12 @@ def _inert(pipeline: Pipeline) -> Iterator[Issue]:
             )
 
 
-def _unknown(at: Path, message: str, word: str, known: object, mend: str | None = None) -> Issue:
+def _unknown(at: Path, message: str, word: str, known: Iterable[str], mend: str | None = None) -> Issue:
     return Issue(at, message, _meant(word, known) or mend)
 
 
-def _meant(word: str, known: object) -> str | None:
-    names = [str(name) for name in known]  # type: ignore[attr-defined]
+def _meant(word: str, known: Iterable[str]) -> str | None:
+    names = list(known)
     close = get_close_matches(word, names, n=1, cutoff=0.6)
     if close:
         return f"Did you mean {close[0]!r}?"

@@ -1,6 +1,8 @@
 """Which step waits for which: dataflow for steps that only compute, order for steps with effects."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from graphlib import CycleError, TopologicalSorter
 
 from elexirion_dagster.expressions import Engine
 from elexirion_dagster.spec.base import Effect, StepBase
@@ -9,17 +11,19 @@ from elexirion_dagster.spec.references import chains_of, reads_files, references
 from elexirion_dagster.spec.set import SetStep
 from elexirion_dagster.spec.steps import ForEachStep, inner_steps
 
+_ANY = "*"
+"""Stands for every variable where a step may read any of them (`vars[name]`)."""
 _RANK: dict[Effect, int] = {"pure": 0, "read": 1, "write": 2}
 
 
-def effect(step: StepBase, engine: Engine) -> Effect:
+def effect(step: StepBase) -> Effect:
     """What a step does to the world: its `effects`, else its type's default, else the strongest of its parts."""
     if step.effects is not None:
         return step.effects
     own: Effect = "write" if step.output_to else step.default_effect()
-    if own == "pure" and reads_files(step, engine):
+    if own == "pure" and reads_files(step):
         own = "read"
-    return max((own, *(effect(part, engine) for part in inner_steps(step))), key=_RANK.__getitem__)
+    return max((own, *(effect(part) for part in inner_steps(step))), key=_RANK.__getitem__)
 
 
 def assigned(step: StepBase) -> frozenset[str]:
@@ -61,6 +65,8 @@ class _Program:
     def ordering(self, step: StepBase, kind: Effect) -> set[str]:
         """Steps that must merely be done before this one begins."""
         before = {name for var in assigned(step) for name in self.readers.get(var, []) + self.writers.get(var, [])}
+        if assigned(step):
+            before |= set(self.readers.get(_ANY, []))
         if kind == "write":
             before |= {*self.last_writes, *self.reads_since}
         elif kind == "read":
@@ -75,8 +81,8 @@ class _Program:
         elif kind == "read":
             self.reads_since.append(step.name)
         for chain in references(step, self.engine):
-            if chain[0] == "vars" and len(chain) > 1:
-                self.readers.setdefault(chain[1], []).append(step.name)
+            if chain[0] == "vars":
+                self.readers.setdefault(chain[1] if len(chain) > 1 else _ANY, []).append(step.name)
         for var in assigned(step):
             self.writers.setdefault(var, []).append(step.name)
 
@@ -89,11 +95,11 @@ def edges(steps: tuple[StepBase, ...], engine: Engine) -> dict[str, tuple[str, .
     program = _Program(engine, frozenset(step.name for step in steps))
     found: dict[str, set[str]] = {}
     for step in steps:
-        kind = effect(step, engine)
+        kind = effect(step)
         needed = program.dataflow(step)
         implied = _reachable(needed, found)
         order = program.ordering(step, kind) - needed
-        order -= {name for name in order if name in implied or name in _reachable(order - {name}, found)}
+        order -= implied | _reachable(order, found)
         found[step.name] = needed | order
         program.passed(step, kind)
     position = {step.name: index for index, step in enumerate(steps)}
@@ -124,19 +130,11 @@ def _reachable(start: set[str], graph: dict[str, set[str]]) -> set[str]:
     return seen
 
 
-def cycle(graph: dict[str, tuple[str, ...]]) -> list[str] | None:
-    """A loop in the graph as a list that begins and ends with the same name, or None."""
-    done: set[str] = set()
-
-    def visit(name: str, trail: list[str]) -> list[str] | None:
-        if name in trail:
-            return [*trail[trail.index(name) :], name]
-        if name in done:
-            return None
-        for dep in graph.get(name, ()):
-            if found := visit(dep, [*trail, name]):
-                return found
-        done.add(name)
-        return None
-
-    return next((loop for name in graph if (loop := visit(name, []))), None)
+def cycle(graph: Mapping[str, tuple[str, ...]]) -> list[str] | None:
+    """A loop in the graph as a list that begins and ends with the same name, each waiting for the next, or None."""
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        loop: list[str] = error.args[1]
+        return loop[::-1]
+    return None

@@ -6,6 +6,9 @@ from pydantic import Field, model_validator
 
 from elexirion_dagster.spec.base import Effect, Spec, StepBase
 
+MAX_FILE_KB = 65_536
+"""The largest file that can be asked for."""
+
 
 class ListFiles(Spec):
     """Which files to list; paths and blob hashes only, text is read when it is rendered."""
@@ -18,7 +21,7 @@ class ListFiles(Spec):
     """Glob patterns such as `**/*.py`; all files when empty."""
     exclude: tuple[str, ...] = ()
     """Glob patterns that are left out."""
-    max_file_kb: int = Field(default=1024, ge=1, le=65_536)
+    max_file_kb: int = Field(default=1024, ge=1, le=MAX_FILE_KB)
     """Larger files are listed as skipped."""
 
 

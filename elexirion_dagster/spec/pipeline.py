@@ -112,7 +112,7 @@ class Pipeline(Spec):
     on: Literal["push"] | None = None
     """What event runs it by itself."""
     retry: Retry = Retry()
-    """How model calls are retried where a step says nothing."""
+    """How model calls and failed leaf steps are tried again where a step says nothing."""
     fallback: tuple[Fallback, ...] = ()
     """What to do after a failed run."""
     score: dict[Name, Json] = {}

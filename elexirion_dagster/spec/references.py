@@ -1,5 +1,6 @@
 """Which names a step's templates and conditions refer to."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -12,6 +13,8 @@ from elexirion_dagster.spec.transform import Operation, TransformStep
 
 Kind = Literal["template", "condition"]
 Chain = tuple[str, ...]
+_RESULT_TEXT = re.compile(r"""\bsteps\s*(\.\s*\w+|\[\s*["']\w+["']\s*\])\s*\.\s*text\b""")
+_TEXT = re.compile(r"""\.\s*text\b|["']text["']""")
 _RECORD = frozenset({"item", "index"})
 """Names that a transform's operations have besides the ordinary ones."""
 
@@ -85,10 +88,7 @@ def texts(value: Json, path: tuple[str | int, ...] = ()) -> Iterator[Expression]
 
 def chains_of(expression: Expression, engine: Engine) -> frozenset[Chain]:
     """The chains on free names of one expression, such as `("steps", "review", "data")`."""
-    text = expression.text
-    if expression.kind == "condition" and "{{" not in text and "{%" not in text:
-        text = f"{{{{ {text} }}}}"
-    chains = engine.references(text)
+    chains = engine.references(expression.text, condition=expression.kind == "condition")
     return frozenset(chain for chain in chains if chain[0] not in expression.local)
 
 
@@ -105,11 +105,14 @@ def references(step: StepBase, engine: Engine) -> frozenset[Chain]:
     }
 
 
-def reads_files(step: StepBase, engine: Engine) -> bool:
-    """Whether a template reads the text of a listed file (`file.text`), which is a look at the tree."""
-    own = (chain for expression in expressions(step) for chain in chains_of(expression, engine))
-    lazy = any(chain[-1] == "text" and chain[0] not in ("steps", "inputs", "vars", "run", "env") for chain in own)
-    return lazy or any(reads_files(part, engine) for part in inner_steps(step))
+def reads_files(step: StepBase) -> bool:
+    """Whether a template reads, or may read, the text of a listed file (`file.text`): a look at the tree.
+
+    A file may come along under any name (`{% for f in … %}`, `map(attribute='text')`), so every `text` counts but
+    that of a step's own result.
+    """
+    own = (_RESULT_TEXT.sub("", expression.text) for expression in expressions(step))
+    return any(_TEXT.search(text) for text in own) or any(reads_files(part) for part in inner_steps(step))
 
 
 class References:
@@ -118,9 +121,16 @@ class References:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._found: dict[int, tuple[StepBase, tuple[Chain, ...]]] = {}
+        self._in_text: dict[str, tuple[Chain, ...]] = {}
 
     def of(self, step: StepBase) -> tuple[Chain, ...]:
         """The step's chains in alphabetical order."""
         if id(step) not in self._found:
             self._found[id(step)] = (step, tuple(sorted(references(step, self._engine))))
         return self._found[id(step)][1]
+
+    def of_text(self, template: str) -> tuple[Chain, ...]:
+        """The chains of one template of a step in alphabetical order."""
+        if template not in self._in_text:
+            self._in_text[template] = tuple(sorted(self._engine.references(template)))
+        return self._in_text[template]

@@ -88,11 +88,6 @@ def inner_steps(step: StepBase) -> tuple["Step", ...]:
     return tuple(inner for steps in branches(step).values() for inner in steps)
 
 
-def asks_models(step: StepBase) -> bool:
-    """Whether a step or one inside it calls a model."""
-    return isinstance(step, LlmStep) or any(asks_models(inner) for inner in inner_steps(step))
-
-
 def inner_names(step: StepBase) -> frozenset[str]:
     """Names that a composite brings into the scope of its inner steps."""
     return frozenset({step.as_, "loop"}) if isinstance(step, ForEachStep) else frozenset()

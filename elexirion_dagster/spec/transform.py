@@ -34,6 +34,12 @@ class Aggregate(Spec):
     of: str | None = None
     """Expression over `item`, or a field name; not needed for `count`."""
 
+    @model_validator(mode="after")
+    def _of_what(self) -> Self:
+        if self.of is None and self.function != "count":
+            raise ValueError(f"{self.function} needs `of`, the field to take")
+        return self
+
 
 class Operation(Spec):
     """Exactly one of filter, map, sort, group, aggregate, flatten, limit."""
@@ -55,7 +61,8 @@ class Operation(Spec):
 
     @model_validator(mode="after")
     def _one_operation(self) -> Self:
-        if len(self.model_fields_set) != 1:
+        given = [name for name in self.model_fields_set if name == "map" or getattr(self, name) is not None]
+        if len(given) != 1 or len(self.model_fields_set) != 1:
             raise ValueError("an operation has exactly one of filter, map, sort, group, aggregate, flatten, limit")
         return self
 
@@ -70,3 +77,19 @@ class TransformStep(StepBase):
     """Template that gives a list."""
     ops: tuple[Operation, ...] = Field(min_length=1)
     """The operations, first to last."""
+
+    @model_validator(mode="after")
+    def _list_to_the_end(self) -> Self:
+        for operation, grouped in zip(self.ops[:-1], self.grouped(), strict=False):
+            if operation.aggregate is not None and not grouped:
+                raise ValueError("an aggregate without a group leaves one record, so no operation can follow it")
+        return self
+
+    def grouped(self) -> tuple[bool, ...]:
+        """For each operation whether its records are groups, which an aggregate then works on one by one."""
+        found, now = [], False
+        for operation in self.ops:
+            found.append(now)
+            reshaped = operation.map is not None or operation.flatten is not None
+            now = operation.group is not None or (now and not reshaped)
+        return tuple(found)

@@ -3,14 +3,15 @@
 import os
 from collections import Counter
 from pathlib import Path
+from typing import get_args
 
 from elexirion_dagster.codebase.analyzers.catalog import analyze
 from elexirion_dagster.errors import ElexirionError, InputError
-from elexirion_dagster.records import Json, StepResult
+from elexirion_dagster.records import Json, Severity, StepResult
 from elexirion_dagster.spec.analyze import AnalyzeStep
 from elexirion_dagster.steps.context import StepContext
 
-_SEVERITIES = ("critical", "high", "medium", "low", "info")
+_SEVERITIES: tuple[Severity, ...] = get_args(Severity)
 
 
 def run(step: AnalyzeStep, ctx: StepContext) -> StepResult:
@@ -39,7 +40,7 @@ def run(step: AnalyzeStep, ctx: StepContext) -> StepResult:
     findings = [finding.to_json() for finding in analysis.findings]
     ctx.shared.journal.append("findings", path=ctx.path, findings=findings, unparsed=analysis.unparsed)
     counts = Counter(finding.severity for finding in analysis.findings)
-    severities = {severity: counts[severity] for severity in _SEVERITIES}
+    severities: dict[str, int] = {severity: counts[severity] for severity in _SEVERITIES}
     data = {
         "findings": findings,
         "unparsed": analysis.unparsed,

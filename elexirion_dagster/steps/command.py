@@ -20,7 +20,13 @@ def run(step: CommandStep, ctx: StepContext) -> StepResult:
         raise PolicyError("the program's name is empty", cause="tool_denied", mend="Say which program to run.")
     done = run_program(args, cwd=cwd, timeout_s=ctx.time_left_s(), env=env, cancelled=ctx.shared.cancelled)
     stdout, stderr = ctx.shared.redactor.text(done.stdout), ctx.shared.redactor.text(done.stderr)
-    data = {"args": args, "exit_code": done.exit_code, "stdout": stdout, "stderr": stderr, "truncated": done.truncated}
+    data = {
+        "args": ctx.shared.redactor.tree(args),
+        "exit_code": done.exit_code,
+        "stdout": stdout,
+        "stderr": stderr,
+        "truncated": done.truncated,
+    }
     if done.exit_code in step.expect_exit:
         return StepResult("succeeded", data=data, text=stdout)
     expected = ", ".join(str(code) for code in step.expect_exit)

@@ -2,13 +2,13 @@
 
 import threading
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from elexirion_dagster.calls import Calls
-from elexirion_dagster.errors import Cancelled, ElexirionError, PolicyError
+from elexirion_dagster.errors import Cancelled, ElexirionError, InputError, PolicyError
 from elexirion_dagster.expressions import Engine
 from elexirion_dagster.providers.catalog import ModelRef
 from elexirion_dagster.records import Json, StepResult
@@ -38,7 +38,7 @@ class Pins(Protocol):
     """What was settled when the root run began: which models, which prompts."""
 
     def models(self, model: Model | None) -> tuple[ModelRef, ...]:
-        """The models behind a step's `model` (None: the pipeline's), in failover order; empty when none is configured."""
+        """The models behind a step's `model` (None: the pipeline's) in failover order; empty when none is there."""
 
     def slot(self, step: LlmStep, name_path: str) -> Slot:
         """The slot of the step at a path of names such as `review.look`."""
@@ -105,9 +105,25 @@ class StepContext:
         """A template as text."""
         return self.shared.engine.render(template, self.scope)
 
-    def inside(self, suffix: str, name: str, scope: Scope) -> "StepContext":
-        """The context of an inner step; `suffix` is what its path adds."""
-        return replace(self, path=f"{self.path}{suffix}.{name}", names=(*self.names, name), scope=scope)
+    def value(self, chain: Sequence[str]) -> Json:
+        """What a chain of names leads to, lazily read fields included. Raises ElexirionError when it leads nowhere."""
+        found: Json = self.scope
+        for name in chain:
+            if not isinstance(found, Mapping) or name not in found:
+                return self.evaluate(f"{{{{ {'.'.join(chain)} }}}}")
+            found = found[name]
+        return found
+
+    def inside(self, suffix: str, names: Sequence[str], scope: Scope) -> "StepContext":
+        """The context of an inner step; `suffix` is what its path adds, the last of `names` is its own."""
+        return StepContext(
+            path=f"{self.path}{suffix}.{names[-1]}",
+            names=(*self.names, *names),
+            scope=scope,
+            shared=self.shared,
+            run_step=self.run_step,
+            deadline=self.deadline,
+        )
 
     def time_left_s(self, most: float = 3600.0) -> float:
         """Seconds until the deadline, at most `most`. Raises ElexirionError (timeout) when there are none."""
@@ -129,7 +145,10 @@ class StepContext:
 
         Relative paths are looked up in the workspace. Raises PolicyError when it lies outside.
         """
-        real = (self.shared.workspace / path).resolve()
+        try:
+            real = (self.shared.workspace / path).resolve()
+        except (OSError, ValueError, RuntimeError) as error:
+            raise InputError(f"{path!r} is no usable path: {error}", mend="Name an existing place.") from error
         if not any(real.is_relative_to(root) for root in (self.shared.workspace, *self.shared.granted)):
             raise PolicyError(
                 f"{path} lies outside what this run may read",

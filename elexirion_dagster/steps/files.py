@@ -1,10 +1,17 @@
 """List, read and write files."""
 
+import errno
+import os
+
 from elexirion_dagster.codebase.files import confine, list_files, read_text
-from elexirion_dagster.errors import PolicyError
+from elexirion_dagster.errors import InputError, PolicyError
 from elexirion_dagster.records import StepResult
 from elexirion_dagster.spec.files import FilesStep, ListFiles, ReadFile, WriteFile
 from elexirion_dagster.steps.context import StepContext
+from elexirion_dagster.store.home import storage_error
+
+_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 
 
 def run(step: FilesStep, ctx: StepContext) -> StepResult:
@@ -41,7 +48,8 @@ def _list(verb: ListFiles, ctx: StepContext) -> StepResult:
 
 def _read(verb: ReadFile, ctx: StepContext) -> StepResult:
     path = ctx.readable(ctx.render(verb.path))
-    text = read_text({"root": str(path.parent), "path": path.name}, granted=(path.parent,))
+    raw = read_text({"root": str(path.parent), "path": path.name}, granted=(path.parent,))
+    text = ctx.shared.redactor.text(raw)
     return StepResult("succeeded", data={"path": str(path), "size": len(text.encode())}, text=text)
 
 
@@ -56,6 +64,13 @@ def write_text(ctx: StepContext, path: str, text: str) -> str:
     target = confine(ctx.shared.workspace, path)
     if target == ctx.shared.workspace or target.is_dir():
         raise PolicyError(f"{path!r} is a folder, not a file", cause="tool_denied", mend="Name a file.")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(text, encoding="utf-8")
+    data = text.encode("utf-8", "backslashreplace")
+    try:
+        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with open(os.open(target, _FLAGS, 0o600), "wb") as file:  # noqa: PTH123 - a descriptor, not a path
+            file.write(data)
+    except OSError as error:
+        if error.errno in _FULL:
+            raise storage_error(error, target) from error
+        raise InputError(f"{path!r} cannot be written: {error.strerror}", mend="Name another file.") from error
     return str(target)

@@ -5,12 +5,13 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from elexirion_dagster.calls import Tally
 from elexirion_dagster.errors import InputError
-from elexirion_dagster.records import Json, StepError, StepResult, Usage
+from elexirion_dagster.records import Json, StepError, StepResult
 from elexirion_dagster.spec.llm import LlmStep
 from elexirion_dagster.spec.steps import ForEachStep, inner_steps
 from elexirion_dagster.steps.context import StepContext
-from elexirion_dagster.steps.sequence import Sequel, add_costs, add_usage, run_sequence
+from elexirion_dagster.steps.sequence import Sequel, run_sequence
 
 _KEY_FIELDS = ("path", "id", "key", "name")
 _KEY_CHARS = 200
@@ -26,11 +27,10 @@ def run(step: ForEachStep, ctx: StepContext) -> StepResult:
         )
     fan_out = _FanOut(step, ctx, items, _keys(step, ctx, items))
     ctx.shared.progress(ctx.path, 0, 0, len(items), _announcement(step, ctx, len(items)))
-    for start in range(0, len(items), step.batch_size or max(len(items), 1)):
-        wave = range(start, min(start + (step.batch_size or len(items)), len(items)))
-        ctx.shared.threads.each(
-            lambda offset, wave=wave: fan_out.work(wave[offset]), len(wave), max_parallel=step.max_parallel
-        )  # type: ignore[misc]
+    size = step.batch_size or max(len(items), 1)
+    for start in range(0, len(items), size):
+        wave = range(start, min(start + size, len(items)))
+        ctx.shared.threads.each(fan_out.work, wave, max_parallel=step.max_parallel)
         if fan_out.stopped:
             break
     fan_out.report()
@@ -49,13 +49,17 @@ def _announcement(step: ForEachStep, ctx: StepContext, count: int) -> str | None
 
 
 def _keys(step: ForEachStep, ctx: StepContext, items: Sequence[Json]) -> list[str]:
-    """A distinct key per item: the `key` template, else a telling field, else the position."""
+    """A distinct key per item: the `key` template, else a telling field, else the position; never a secret."""
     seen: Counter[str] = Counter()
+    taken: set[str] = set()
     keys = []
     for index, item in enumerate(items):
-        key = _key(step, ctx, index, item)
-        seen[key] += 1
-        keys.append(key if seen[key] == 1 else f"{key}#{seen[key]}")
+        wanted = key = ctx.shared.redactor.text(_key(step, ctx, index, item))[:_KEY_CHARS]
+        while key in taken:
+            seen[wanted] += 1
+            key = f"{wanted}#{seen[wanted] + 1}"
+        taken.add(key)
+        keys.append(key)
     return keys
 
 
@@ -66,8 +70,8 @@ def _key(step: ForEachStep, ctx: StepContext, index: int, item: Json) -> str:
         )
     if isinstance(item, Mapping):
         named = next((item[name] for name in _KEY_FIELDS if isinstance(item.get(name), str | int)), index)
-        return str(named)[:_KEY_CHARS]
-    return item[:_KEY_CHARS] if isinstance(item, str) else str(index)
+        return str(named)
+    return item if isinstance(item, str) else str(index)
 
 
 @dataclass(slots=True)
@@ -82,8 +86,8 @@ class _FanOut:
     counts: Counter[str] = field(default_factory=Counter)
     errors: list[StepError] = field(default_factory=list)
     reasons: Counter[str | None] = field(default_factory=Counter)
-    costs: list[float | None] = field(default_factory=list)
-    usages: list[Usage | None] = field(default_factory=list)
+    spent: Tally = field(default_factory=Tally)
+    done: int = 0
     stopped: bool = False
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -91,22 +95,23 @@ class _FanOut:
         """Run the inner steps for one item, unless an earlier failure has ended the whole."""
         if self.stopped:
             return
-        self.ctx.go_on()
         key, item = self.keys[index], self.items[index]
         loop = {"index": index + 1, "index0": index, "length": len(self.items), "key": key}
         scope = {**self.ctx.scope, self.step.as_: item, "loop": loop}
         sequel = run_sequence(self.step.steps, self.ctx, suffix=f"[{key}]", scope=scope)
+        kept = self.ctx.shared.redactor.tree(item)
         with self.lock:
-            self._take(index, sequel)
+            self._take(index, kept, sequel)
         self.report()
 
-    def _take(self, index: int, sequel: Sequel) -> None:
-        entry = {**sequel.views, "key": self.keys[index], "item": self.items[index], "status": sequel.status}
+    def _take(self, index: int, item: Json, sequel: Sequel) -> None:
+        entry = {**sequel.views, "key": self.keys[index], "item": item, "status": sequel.status}
         if sequel.status != "failed" or self.step.on_error != "skip":
             self.entries[index] = entry
         self.counts[sequel.status] += 1
-        self.costs.append(sequel.cost_usd)
-        self.usages.append(sequel.usage)
+        self.done += 1
+        if sequel.usage is not None:
+            self.spent.add(sequel.cost_usd, sequel.usage)
         if sequel.error is not None:
             self.errors.append(sequel.error)
             self.stopped = self.stopped or self.step.on_error == "fail"
@@ -115,8 +120,7 @@ class _FanOut:
 
     def report(self) -> None:
         """Tell how far it is; whoever listens thins it out."""
-        done = sum(self.counts.values())
-        self.ctx.shared.progress(self.ctx.path, done, self.counts["failed"], len(self.items), None)
+        self.ctx.shared.progress(self.ctx.path, self.done, self.counts["failed"], len(self.items), None)
 
     def result(self) -> StepResult:
         """The whole: failed when an item's failure counts or all failed, skipped when every item was."""
@@ -124,9 +128,9 @@ class _FanOut:
         total = len(self.items)
         words = ("succeeded", "degraded", "skipped", "failed")
         data = {"items": total, **{word: self.counts[word] for word in words}}
-        done = StepResult(
-            "succeeded", data=data, results=results, cost_usd=add_costs(self.costs), usage=add_usage(self.usages)
-        )
+        done = StepResult("succeeded", data=data, results=results)
+        if self.spent.attempts:
+            done = replace(done, cost_usd=self.spent.cost_usd, usage=self.spent.usage)
         return self._judged(done, total)
 
     def _judged(self, done: StepResult, total: int) -> StepResult:

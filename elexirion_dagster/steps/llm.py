@@ -1,25 +1,27 @@
-"""Ask a model once; with `output`, get typed data or ask it once more to correct itself."""
+"""Ask a model; with `output`, get typed data or ask it once more to correct itself."""
 
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from itertools import islice
 
-from elexirion_dagster.calls import Answer, Call, cut, shown_prompt
-from elexirion_dagster.errors import ElexirionError, ExpressionError
+from elexirion_dagster.calls import Answer, Call, Tally, cut, shown_prompt
+from elexirion_dagster.errors import Cancelled, ElexirionError, StorageError
 from elexirion_dagster.prompting.parse import MalformedOutput, parse, repair_text
 from elexirion_dagster.prompting.render import Example, build_request
 from elexirion_dagster.providers.base import Capabilities
 from elexirion_dagster.providers.catalog import ModelRef
-from elexirion_dagster.records import Json, Message, Reply, Request, StepResult, TextBlock
+from elexirion_dagster.providers.failover import moves_on
+from elexirion_dagster.records import Json, Message, Reply, Request, Status, StepError, StepResult, TextBlock
 from elexirion_dagster.spec.llm import LlmStep
 from elexirion_dagster.steps.context import Slot, StepContext
-from elexirion_dagster.steps.sequence import add_costs
 
+_INPUT_PROMPTS, _INPUT_CHARS = 4, 4_000  # JSON escapes and short prompts over larger records stay whole
 NO_MODEL = "no model is configured; `elexirion doctor` says how to configure one"
 
 
 def run(step: LlmStep, ctx: StepContext) -> StepResult:
-    """One call, at most one repair; skipped when no model is configured."""
+    """One call, at most one repair, further models by cause; skipped when no model is configured."""
     models = ctx.shared.pins.models(step.model)
     if not models:
         return StepResult("skipped", reason=NO_MODEL)
@@ -36,27 +38,47 @@ class _Asking:
         self._slot: Slot = ctx.shared.pins.slot(step, ".".join(ctx.names))
         self._schema = step.output_schema()
         self._prompt = ctx.render(step.prompt)
-        self._inputs = referred_inputs(step, ctx)
+        self._inputs = referred_inputs(step, ctx, len(self._prompt))
+        self._answers: list[Answer] = []
+        self._tally = Tally()
 
     def result(self) -> StepResult:
-        first = self._send(self._models, self._prompt, ())
-        _finished(first.reply)
-        if self._schema is None:
-            return self._done([first], None)
+        """The step's result; a failure too says what was asked, answered and spent."""
         try:
-            return self._done([first], parse(first.reply.text, self._schema))
-        except MalformedOutput as error:
-            second = self._repair(first, error)
-            return self._done([first, second], parse(second.reply.text, self._schema))
+            data = self._data()
+        except (Cancelled, StorageError):
+            raise
+        except ElexirionError as error:
+            message = self._ctx.shared.redactor.text(error.message)
+            return self._whole("failed", error=StepError(error.cause, message, error.mend))
+        return self._whole("succeeded", data=data)
 
-    def _repair(self, first: Answer, error: MalformedOutput) -> Answer:
-        turns = (
-            Message("user", (TextBlock(self._prompt),)),
-            Message("assistant", (TextBlock(first.reply.text or "(an empty answer)"),)),
-        )
-        second = self._send((first.model,), repair_text(error), turns)
-        _finished(second.reply)
-        return second
+    def _data(self) -> Json:
+        """Typed data (None without a schema) from the first model whose answer can be used."""
+        models = self._models
+        while True:
+            asked = len(self._answers)
+            try:
+                return self._answered(models)
+            except ElexirionError as error:
+                if len(self._answers) == asked or not moves_on(error.cause):
+                    raise
+                models = models[models.index(self._answers[-1].model) + 1 :]
+                if not models:
+                    raise
+
+    def _answered(self, models: tuple[ModelRef, ...]) -> Json:
+        first = self._send(models, self._prompt, ())
+        if self._schema is None:
+            return None
+        try:
+            return parse(first.reply.text, self._schema)
+        except MalformedOutput as error:
+            turns = (
+                Message("user", (TextBlock(self._prompt),)),
+                Message("assistant", (TextBlock(first.reply.text or "(an empty answer)"),)),
+            )
+            return parse(self._send((first.model,), repair_text(error), turns).reply.text, self._schema)
 
     def _send(self, models: tuple[ModelRef, ...], user: str, history: Sequence[Message]) -> Answer:
         def build(model: ModelRef, capabilities: Capabilities) -> Request:
@@ -80,32 +102,38 @@ class _Asking:
             inputs=self._inputs,
             prompt_version=self._slot.version,
         )
-        return self._ctx.shared.calls.send(call, deadline=self._ctx.deadline)
+        answer = self._ctx.shared.calls.send(call, deadline=self._ctx.deadline, tally=self._tally)
+        self._answers.append(answer)
+        _finished(answer.reply)
+        return answer
 
-    def _done(self, answers: Sequence[Answer], data: Json) -> StepResult:
-        last = answers[-1]
-        usage = sum((answer.usage for answer in answers[1:]), answers[0].usage)
+    def _whole(self, status: Status, *, data: Json = None, error: StepError | None = None) -> StepResult:
+        measured = bool(self._answers or self._tally.attempts)
         return StepResult(
-            "succeeded",
+            status,
             data=data,
-            text=last.reply.text,
-            cost_usd=add_costs([answer.cost_usd for answer in answers]),
-            usage=usage,
-            metadata=self._metadata(answers),
+            text=self._answers[-1].reply.text if self._answers else None,
+            error=error,
+            cost_usd=self._tally.cost_usd if measured else None,
+            usage=self._tally.usage if measured else None,
+            metadata=self._metadata(),
         )
 
-    def _metadata(self, answers: Sequence[Answer]) -> dict[str, Json]:
-        last = answers[-1]
+    def _metadata(self) -> dict[str, Json]:
+        shown: dict[str, Json] = {"prompt_version": self._slot.version, "attempts": self._tally.attempts}
+        if self._slot.note:
+            shown["prompt_note"] = self._slot.note
+        if not self._answers:
+            return {**shown, "prompt": cut(self._ctx.shared.redactor.text(self._prompt))}
+        last = self._answers[-1]
         return {
-            "model": f"{last.model.provider}/{last.model.model}",
+            **shown,
+            "model": str(last.model),
             "prompt": shown_prompt(last.request),
             "reply": cut(last.reply.text),
-            "prompt_version": self._slot.version,
-            **({"prompt_note": self._slot.note} if self._slot.note else {}),
-            "attempts": sum(answer.attempts for answer in answers),
-            "repaired": len(answers) > 1,
-            "replayed": all(answer.replayed for answer in answers),
-            "latency_s": round(sum(answer.reply.latency_s for answer in answers), 3),
+            "repaired": len(last.request.messages) > len(self._answers[0].request.messages),
+            "replayed": all(answer.replayed for answer in self._answers),
+            "latency_s": round(sum(answer.reply.latency_s for answer in self._answers), 3),
             "tokens": asdict(last.reply.usage),
         }
 
@@ -140,13 +168,36 @@ def _finished(reply: Reply) -> None:
             )
 
 
-def referred_inputs(step: LlmStep, ctx: StepContext) -> Mapping[str, Json]:
-    """The values that the prompt template referred to, by dotted path: what the outcome is learned from."""
+def referred_inputs(step: LlmStep, ctx: StepContext, prompt_chars: int) -> Mapping[str, Json]:
+    """The values that the prompt template referred to, by dotted path: what the outcome is learned from.
+
+    Of a value far larger than the prompt only a part can have gone into it; its size stands for it.
+    """
+    most = _INPUT_PROMPTS * prompt_chars + _INPUT_CHARS
     found: dict[str, Json] = {}
-    for chain in ctx.shared.references.of(step):
-        path = ".".join(chain)
+    for chain in ctx.shared.references.of_text(step.prompt):
         try:
-            found[path] = ctx.shared.engine.evaluate(f"{{{{ {path} }}}}", ctx.scope)
-        except ExpressionError:
+            value = ctx.value(chain)
+        except ElexirionError:
             continue
+        found[".".join(chain)] = {"omitted": f"more than {most} characters"} if _exceeds(value, most) else value
     return found
+
+
+def _exceeds(value: Json, most: int) -> bool:
+    """Whether a value has more characters than that; looks no further than it must."""
+    todo, left = [value], most
+    while todo and left >= 0:
+        part = todo.pop()
+        match part:
+            case str():
+                left -= len(part)
+            case Mapping():
+                left -= sum(map(len, part)) + 1
+                todo.extend(part.values())
+            case list():
+                left -= len(part) + 1
+                todo.extend(islice(part, max(left, 0) + 1))
+            case _:
+                left -= 1
+    return left < 0

@@ -1,7 +1,8 @@
 """Steps one after the other inside a composite."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from elexirion_dagster.records import Json, Status, StepError, StepResult, Usage
 from elexirion_dagster.spec.steps import Step
@@ -22,16 +23,20 @@ class Sequel:
     vars: Mapping[str, Json]
 
 
-def run_sequence(steps: Sequence[Step], ctx: StepContext, *, suffix: str, scope: Scope) -> Sequel:
-    """Run steps in order until one fails; each sees the results and variables of those before it."""
+def run_sequence(
+    steps: Sequence[Step], ctx: StepContext, *, suffix: str, scope: Scope, names: tuple[str, ...] = ()
+) -> Sequel:
+    """Run steps in order until one fails; each sees the results and variables of those before it.
+
+    `suffix` is what their paths have between this step and their own names, `names` the same without item keys.
+    """
     outer, variables = scope["steps"], dict(scope["vars"])
     views: dict[str, Json] = {}
     results: list[StepResult] = []
     assigned: dict[str, Json] = {}
     for step in steps:
-        ctx.go_on()
-        here = {**scope, "steps": {**outer, **views}, "vars": variables}
-        result = ctx.run_step(step, ctx.inside(suffix, step.name, here))
+        here = {**scope, "steps": {**outer, **views}, "vars": dict(variables)}
+        result = ctx.run_step(step, ctx.inside(suffix, (*names, step.name), here))
         views[step.name] = view(result)
         results.append(result)
         variables.update(result.vars)
@@ -63,21 +68,34 @@ def _sequel(
         last=results[-1] if results else None,
         error=failed[0].error if failed else None,
         reason=results[0].reason if skipped else None,
-        cost_usd=add_costs([result.cost_usd for result in results if result.status != "skipped"]),
-        usage=add_usage([result.usage for result in results]),
+        cost_usd=add_costs(results),
+        usage=add_usage(results),
         vars=assigned,
     )
 
 
-def add_costs(costs: Sequence[float | None]) -> float | None:
-    """The sum, or None when one of them is unknown."""
+class Spent(Protocol):
+    """Anything that may have called models: usage None says that it did not."""
+
+    @property
+    def cost_usd(self) -> float | None:
+        """Dollars, None where the price of one call is not known."""
+
+    @property
+    def usage(self) -> Usage | None:
+        """Tokens, None where no model was called."""
+
+
+def add_costs(parts: Iterable[Spent]) -> float | None:
+    """The sum over those that called models; None when none did, or when the cost of one is not known."""
+    costs = [part.cost_usd for part in parts if part.usage is not None]
     known = [cost for cost in costs if cost is not None]
-    return sum(known) if len(known) == len(costs) else None
+    return sum(known) if known and len(known) == len(costs) else None
 
 
-def add_usage(usages: Sequence[Usage | None]) -> Usage | None:
+def add_usage(parts: Iterable[Spent]) -> Usage | None:
     """The sum of what was measured, or None when nothing was."""
-    known = [usage for usage in usages if usage is not None]
+    known = [part.usage for part in parts if part.usage is not None]
     return sum(known[1:], known[0]) if known else None
 
 

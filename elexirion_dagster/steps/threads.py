@@ -10,45 +10,54 @@ class Threads:
     def __init__(self, limit: int) -> None:
         self._free = threading.BoundedSemaphore(limit)
 
-    def each(self, work: Callable[[int], None], count: int, *, max_parallel: int) -> None:
-        """Call `work(index)` for 0..count-1, up to `max_parallel` at once, and return when all are done.
+    def each(self, work: Callable[[int], None], items: Sequence[int], *, max_parallel: int) -> None:
+        """Call `work(item)` for each item, up to `max_parallel` at once, and return when all are done.
 
         `work` must not raise for reasons of its own: an exception ends the fan-out and is raised here.
         """
-        todo = iter(range(count))
-        lock = threading.Lock()
-        errors: list[BaseException] = []
+        _FanOut(self._free, work, items, max_parallel).run()
 
-        def worker() -> None:
-            while not errors:
-                with lock:
-                    index = next(todo, None)
-                if index is None:
-                    return
-                try:
-                    work(index)
-                except BaseException as error:  # noqa: BLE001 - raised again by the caller
-                    errors.append(error)
 
-        extra = self._start(worker, min(max_parallel, count) - 1)
-        worker()
-        for thread in extra:
+class _FanOut:
+    """One fan-out: every worker that takes an item also starts another one while there is a free permit."""
+
+    def __init__(
+        self, free: threading.Semaphore, work: Callable[[int], None], items: Sequence[int], max_parallel: int
+    ) -> None:
+        self._free = free
+        self._work = work
+        self._todo = iter(items)
+        self._left = len(items)
+        self._wanted = max_parallel - 1
+        self._lock = threading.Lock()
+        self._extra: list[threading.Thread] = []
+        self._errors: list[BaseException] = []
+
+    def run(self) -> None:
+        self._worker()
+        for thread in self._extra:  # grows no more: the last item is taken
             thread.join()
-        if errors:
-            raise errors[0]
+        if self._errors:
+            raise self._errors[0]
 
-    def _start(self, worker: Callable[[], None], wanted: int) -> Sequence[threading.Thread]:
-        """Start as many of the wanted threads as there are permits for."""
-
-        def run() -> None:
+    def _worker(self) -> None:
+        while not self._errors:
+            with self._lock:
+                item = next(self._todo, None)
+                if item is None:
+                    return
+                self._left -= 1
+                more = self._left > 0 and len(self._extra) < self._wanted and self._free.acquire(blocking=False)
+                if more:
+                    self._extra.append(threading.Thread(target=self._extra_worker, name="elexirion-item", daemon=True))
+                    self._extra[-1].start()
             try:
-                worker()
-            finally:
-                self._free.release()
+                self._work(item)
+            except BaseException as error:  # noqa: BLE001 - raised again by the caller
+                self._errors.append(error)
 
-        started: list[threading.Thread] = []
-        while len(started) < wanted and self._free.acquire(blocking=False):
-            thread = threading.Thread(target=run, name="elexirion-item", daemon=True)
-            thread.start()
-            started.append(thread)
-        return started
+    def _extra_worker(self) -> None:
+        try:
+            self._worker()
+        finally:
+            self._free.release()

@@ -17,22 +17,21 @@ def run(step: TransformStep, ctx: StepContext) -> StepResult:
     if not isinstance(records, list):
         raise InputError(f"from of {ctx.path} must be a list, got {type(records).__name__}", mend="Refer to a list.")
     value: Json = list(records)
-    for operation in step.ops:
+    for operation, grouped in zip(step.ops, step.grouped(), strict=True):
         ctx.go_on()
-        value = _Applied(ctx, value).apply(operation)
-    return StepResult("succeeded", data=value)
+        value = _Applied(ctx, value, grouped=grouped).apply(operation)
+    return StepResult("succeeded", data=ctx.shared.redactor.tree(value))
 
 
 class _Applied:
-    """One operation on one list."""
+    """One operation on one list; `grouped` says that its records are groups."""
 
-    def __init__(self, ctx: StepContext, records: Json) -> None:
-        if not isinstance(records, list):
-            raise InputError(f"{ctx.path}: nothing can follow an aggregate without a group", mend="Put aggregate last.")
+    def __init__(self, ctx: StepContext, records: list[Json], *, grouped: bool) -> None:
         self._ctx = ctx
-        self._records: list[Json] = records
+        self._records = records
+        self._grouped_already = grouped
 
-    def apply(self, operation: Operation) -> Json:
+    def apply(self, operation: Operation) -> Json:  # noqa: PLR0911 - one return per operation
         if operation.filter is not None:
             condition = operation.filter
             return [record for index, record in enumerate(self._records) if self._holds(condition, index, record)]
@@ -52,23 +51,29 @@ class _Applied:
         return {**self._ctx.scope, "item": record, "index": index}
 
     def _holds(self, condition: str, index: int, record: Json) -> bool:
-        return self._ctx.shared.engine.condition(condition, self._scope(index, record))
+        try:
+            return self._ctx.shared.engine.condition(condition, self._scope(index, record))
+        except ExpressionError as error:
+            raise _at(index, error) from error
 
     def _evaluate(self, value: Json, index: int, record: Json) -> Json:
-        return self._ctx.shared.engine.evaluate_tree(value, self._scope(index, record))
+        try:
+            return self._ctx.shared.engine.evaluate_tree(value, self._scope(index, record))
+        except ExpressionError as error:
+            raise _at(index, error) from error
 
-    def _field(self, by: str, record: Json) -> Json:
+    def _field(self, by: str, index: int, record: Json) -> Json:
         """The value of a field or expression; None where the record has no such field."""
         expression = as_expression(by)
         try:
-            return self._evaluate(expression, 0, record)
+            return self._evaluate(expression, index, record)
         except ExpressionError:
-            if expression != by and isinstance(record, dict) and by.split(".")[0] not in record:
+            if expression != by and isinstance(record, dict) and by.split(".", maxsplit=1)[0] not in record:
                 return None
             raise
 
     def _sorted(self, sort: Sort) -> list[Json]:
-        keyed = [(self._field(sort.by, record), record) for record in self._records]
+        keyed = [(self._field(sort.by, index, record), record) for index, record in enumerate(self._records)]
         present = [pair for pair in keyed if pair[0] is not None]
         absent = [record for key, record in keyed if key is None]
         try:
@@ -89,14 +94,13 @@ class _Applied:
 
     def _grouped(self, group: Group) -> list[Json]:
         groups: dict[str, dict[str, Json]] = {}
-        for record in self._records:
-            key = self._field(group.by, record)
+        for index, record in enumerate(self._records):
+            key = self._field(group.by, index, record)
             groups.setdefault(repr(key), {"key": key, "items": []})["items"].append(record)
         return list(groups.values())
 
     def _aggregated(self, figures: Mapping[str, Aggregate]) -> Json:
-        grouped = bool(self._records) and all(isinstance(r, dict) and set(r) >= {"key", "items"} for r in self._records)
-        if grouped:
+        if self._grouped_already:
             return [{**record, **self._figures(figures, record["items"])} for record in self._records]
         return self._figures(figures, self._records)
 
@@ -106,15 +110,17 @@ class _Applied:
     def _figure(self, figure: Aggregate, records: Sequence[Json]) -> Json:
         if figure.function == "count":
             return len(records)
-        if figure.of is None:
-            raise InputError(
-                f"{self._ctx.path}: {figure.function} needs `of`, the field to take", mend="Add of: <field>."
-            )
-        values = [value for record in records if (value := self._field(figure.of, record)) is not None]
+        of = figure.of or ""
+        found = (self._field(of, index, record) for index, record in enumerate(records))
+        values = [value for value in found if value is not None]
         try:
             return _FUNCTIONS[figure.function](values)
-        except TypeError as error:
-            raise InputError(f"{self._ctx.path}: {figure.function} of {figure.of}: {error}") from error
+        except (TypeError, OverflowError) as error:
+            raise InputError(f"{self._ctx.path}: {figure.function} of {of}: {error}") from error
+
+
+def _at(index: int, error: ExpressionError) -> ExpressionError:
+    return ExpressionError(f"record {index + 1}: {error.message}", mend=error.mend)
 
 
 _FUNCTIONS: dict[Function, Callable[[list[Any]], Json]] = {
