@@ -295,5 +295,5 @@ def _limits(pipeline: Pipeline, info: RunInfo, settings: Settings) -> tuple[Limi
 
 
 def _secrets(settings: Settings) -> list[str]:
-    keys = (settings.anthropic_api_key, settings.local_api_key)
+    keys = (settings.anthropic_api_key, settings.gemini_api_key, settings.local_api_key)
     return [key.get_secret_value() for key in keys if key is not None]

@@ -16,6 +16,9 @@ _VARIABLES = {
     "anthropic_api_key": "ANTHROPIC_API_KEY",
     "anthropic_base_url": "ANTHROPIC_BASE_URL",
     "anthropic_model": "ELEXIRION_ANTHROPIC_MODEL",
+    "gemini_api_key": "GEMINI_API_KEY",
+    "gemini_base_url": "ELEXIRION_GEMINI_BASE_URL",
+    "gemini_model": "ELEXIRION_GEMINI_MODEL",
     "local_base_url": "ELEXIRION_LOCAL_URL",
     "local_api_key": "ELEXIRION_LOCAL_API_KEY",
     "local_model": "ELEXIRION_LOCAL_MODEL",
@@ -42,6 +45,12 @@ class Settings(BaseModel):
     """`ANTHROPIC_BASE_URL`: another server that speaks the Messages API."""
     anthropic_model: str = "claude-sonnet-4-5"
     """`ELEXIRION_ANTHROPIC_MODEL`: the model that `auto` takes at Anthropic."""
+    gemini_api_key: SecretStr | None = None
+    """`GOOGLE_API_KEY`, else `GEMINI_API_KEY`: the order of Google's own SDK."""
+    gemini_base_url: str | None = None
+    """`ELEXIRION_GEMINI_BASE_URL`: another server that speaks generateContent."""
+    gemini_model: str = "gemini-2.5-flash"
+    """`ELEXIRION_GEMINI_MODEL`: the model that `auto` takes at Google."""
     local_base_url: str | None = None
     """`ELEXIRION_LOCAL_URL`: an OpenAI-compatible base URL such as http://127.0.0.1:11434/v1."""
     local_api_key: SecretStr | None = None
@@ -63,6 +72,8 @@ class Settings(BaseModel):
         given: dict[str, object] = {
             name: environ[variable] for name, variable in _VARIABLES.items() if environ.get(variable)
         }
+        if environ.get("GOOGLE_API_KEY"):
+            given["gemini_api_key"] = environ["GOOGLE_API_KEY"]
         try:
             settings = cls.model_validate({**given, "environ": dict(environ)})
         except ValidationError as error:

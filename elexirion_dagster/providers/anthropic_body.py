@@ -1,10 +1,10 @@
 """A request in the form of the Messages API, its output schema included."""
 
-import json
 from collections.abc import Mapping
 
 from anthropic import transform_schema
 
+from elexirion_dagster.providers.schema_text import with_schema
 from elexirion_dagster.records import (
     Block,
     Json,
@@ -16,7 +16,6 @@ from elexirion_dagster.records import (
     ToolUseBlock,
 )
 
-_SCHEMA_SENTENCE = "Answer with exactly one JSON value that fits this JSON Schema, and with nothing else:"
 _INEXPRESSIBLE = frozenset({"$ref", "allOf", "const", "if", "not", "oneOf", "patternProperties"})
 _PLAIN_TYPES = frozenset({"string", "integer", "number", "boolean", "null"})
 
@@ -38,8 +37,7 @@ def message_body(request: Request, *, native_schema: bool) -> dict[str, Json]:
             schema = transform_schema(_native(request.output_schema))
             body["output_config"] = {"format": {"type": "json_schema", "schema": schema}}
         else:
-            text = json.dumps(request.output_schema, sort_keys=True, separators=(",", ":"), default=dict)
-            system = f"{system}\n\n{_SCHEMA_SENTENCE}\n{text}".strip()
+            system = with_schema(system, request.output_schema)
     if system:
         body["system"] = [{"type": "text", "text": system, "cache_control": {"type": "ephemeral"}}]
     if request.temperature is not None:
@@ -55,7 +53,9 @@ def message_body(request: Request, *, native_schema: bool) -> dict[str, Json]:
 
 
 def _message(message: Message) -> Json:
-    return {"role": message.role, "content": [_block(block) for block in message.content]}
+    """Write a turn; the thinking of another provider's model (its blocks have no type) is left out."""
+    own = [block for block in message.content if not isinstance(block, ThinkingBlock) or "type" in block.raw]
+    return {"role": message.role, "content": [_block(block) for block in own]}
 
 
 def _block(block: Block) -> Json:

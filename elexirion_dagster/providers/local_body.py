@@ -59,11 +59,7 @@ def read_completion(body: Json, request: Request, latency_s: float) -> Reply:
         case {"choices": [{"message": dict(message), "finish_reason": str(finish)}, *_]}:
             usage = read_usage(body.get("usage"))
         case _:
-            raise ProviderError(
-                f"expected a chat completion with a finish reason, came {body!r:.200}",
-                cause="connection",
-                mend="Check that ELEXIRION_LOCAL_URL is an OpenAI-compatible base URL; it usually ends in /v1.",
-            )
+            raise no_completion(body)
     if message.get("refusal") or finish == "content_filter":
         raise ProviderError("the model refused", cause="refused", usage=usage)
     blocks = _blocks(message, finish, usage)
@@ -76,6 +72,15 @@ def read_completion(body: Json, request: Request, latency_s: float) -> Reply:
         latency_s=latency_s,
         request_id=body.get("id"),
         cost_usd=0.0,
+    )
+
+
+def no_completion(came: Json) -> ProviderError:
+    """Word what came in place of a completion."""
+    return ProviderError(
+        f"expected a chat completion with a finish reason, came {came!r:.200}",
+        cause="connection",
+        mend="Check that ELEXIRION_LOCAL_URL is an OpenAI-compatible base URL; it usually ends in /v1.",
     )
 
 

@@ -1,9 +1,11 @@
 """What calls cost: a dated table of list prices, and ceilings known before a call is sent."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
+from types import MappingProxyType
 from typing import Self
 
 import re2  # type: ignore[import-untyped]
@@ -23,7 +25,8 @@ _FREE = frozenset({"embedded", "fake", "local"})
 _PER_TURN_TOKENS = 16
 _HIDDEN_TOKENS = 2_000
 """More than the text providers add unseen for tools and structured output (Anthropic documents up to 804 tokens)."""
-_SNAPSHOT = r"-\d{8}$"
+_SNAPSHOT = r"-(?:\d{8}|\d{3})$"
+_LISTED_AS: Mapping[str, str] = MappingProxyType({"gemini-legacy": "gemini"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +73,7 @@ class ModelPrice:
 def price(provider: str, model: str) -> ModelPrice | None:
     """Look a model up, dated snapshots under their plain name too; None when the table does not know it."""
     table = _table()
-    name = f"{provider}/{model}"
+    name = f"{_LISTED_AS.get(provider, provider)}/{model}"
     return table.get(name) or table.get(re2.sub(_SNAPSHOT, "", name))
 
 

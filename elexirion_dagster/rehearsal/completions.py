@@ -5,9 +5,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from elexirion_dagster.records import Json
-from elexirion_dagster.rehearsal.play import Asked, Line, strings
+from elexirion_dagster.rehearsal.play import Asked, Failure, Line, pieces, strings
 
-_PIECE_CHARS = 40
 _FINISH = MappingProxyType(
     {
         "end_turn": "stop",
@@ -18,6 +17,9 @@ _FINISH = MappingProxyType(
     }
 )
 PING = b": ping\n\n"
+STREAM_TYPE = "text/event-stream"
+OVERLOADED = 529
+HINTS_AS_HEADERS = True
 _DONE = b"data: [DONE]\n\n"
 
 
@@ -43,8 +45,7 @@ def whole(line: Line) -> Json:
 
 def events(line: Line) -> list[bytes]:
     """Build the chunks of a streamed answer, in order, usage and [DONE] included."""
-    pieces = [line.text[start : start + _PIECE_CHARS] for start in range(0, len(line.text), _PIECE_CHARS)]
-    deltas: list[Json] = [{"role": "assistant", "content": ""}, *({"content": piece} for piece in pieces)]
+    deltas: list[Json] = [{"role": "assistant", "content": ""}, *({"content": piece} for piece in pieces(line.text))]
     for index, call in enumerate(_tool_calls(line)):
         arguments = call["function"]["arguments"]
         half = len(arguments) // 2
@@ -57,19 +58,15 @@ def events(line: Line) -> list[bytes]:
     return [*chunks, _data(usage), _DONE]
 
 
-def error_type(status: int) -> str:
-    """Name the error type that goes with a status."""
-    return "server_error" if status >= 500 else "invalid_request_error"  # noqa: PLR2004  the HTTP class
-
-
-def error_body(kind: str, message: str, error_code: str | None = None) -> Json:
+def error_body(failure: Failure) -> Json:
     """Build the body of an error."""
-    return {"error": {"message": message, "type": kind, "param": None, "code": error_code}}
+    kind = failure.kind or ("server_error" if failure.status >= 500 else "invalid_request_error")  # noqa: PLR2004  HTTP
+    return {"error": {"message": failure.message, "type": kind, "param": None, "code": failure.code}}
 
 
-def error_event(kind: str) -> bytes:
+def error_event(failure: Failure) -> bytes:
     """Build an error inside a stream."""
-    return _data(error_body(kind, "scripted by the rehearsal"))
+    return _data(error_body(failure))
 
 
 def malformed_event() -> bytes:

@@ -16,10 +16,11 @@ _MARK = "x-elexirion-rehearsal: script\r\n"
 
 @dataclass(frozen=True, slots=True)
 class Incoming:
-    """One request; header names are lower case."""
+    """One request; header names are lower case, `query` is what stands after the question mark."""
 
     method: str
     path: str
+    query: str
     headers: Mapping[str, str]
     body: bytes
 
@@ -45,7 +46,8 @@ async def read_request(reader: asyncio.StreamReader) -> Incoming | None:
         body = await reader.readexactly(length)
     except (asyncio.IncompleteReadError, ConnectionError):
         return None
-    return Incoming(method, target.partition("?")[0], headers, body)
+    path, _, query = target.partition("?")
+    return Incoming(method, path, query, headers, body)
 
 
 def plain(
@@ -61,9 +63,9 @@ def plain_json(status: int, value: Json, headers: Mapping[str, str] | None = Non
     return plain(status, json.dumps(value).encode(), headers=headers)
 
 
-def stream_head(headers: Mapping[str, str]) -> bytes:
-    """Build the head of an event stream."""
-    return _head(200, {"content-type": "text/event-stream", "transfer-encoding": "chunked", **headers})
+def stream_head(kind: str, headers: Mapping[str, str]) -> bytes:
+    """Build the head of a stream of this content type."""
+    return _head(200, {"content-type": kind, "transfer-encoding": "chunked", **headers})
 
 
 def chunk(data: bytes) -> bytes:

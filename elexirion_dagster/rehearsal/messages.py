@@ -5,9 +5,8 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 
 from elexirion_dagster.records import Json
-from elexirion_dagster.rehearsal.play import Asked, Line, strings
+from elexirion_dagster.rehearsal.play import Asked, Failure, Line, pieces, strings
 
-_PIECE_CHARS = 40
 _TYPES = MappingProxyType(
     {
         400: "invalid_request_error",
@@ -22,6 +21,9 @@ _TYPES = MappingProxyType(
     }
 )
 PING = b'event: ping\ndata: {"type": "ping"}\n\n'
+STREAM_TYPE = "text/event-stream"
+OVERLOADED = 529
+HINTS_AS_HEADERS = True
 
 
 def asked(body: Mapping[str, Json]) -> Asked:
@@ -65,22 +67,18 @@ def events(line: Line) -> list[bytes]:
     return found
 
 
-def error_type(status: int) -> str:
-    """Name the error type that goes with a status."""
-    return _TYPES.get(status, "api_error")
-
-
-def error_body(kind: str, message: str, error_code: str | None = None) -> Json:
+def error_body(failure: Failure) -> Json:
     """Build the body of an error."""
-    error: dict[str, Json] = {"type": kind, "message": message}
-    if error_code is not None:
-        error["details"] = {"error_code": error_code}
+    kind = failure.kind or _TYPES.get(failure.status, "api_error")
+    error: dict[str, Json] = {"type": kind, "message": failure.message}
+    if failure.code is not None:
+        error["details"] = {"error_code": failure.code}
     return {"type": "error", "error": error, "request_id": "req_rehearsal"}
 
 
-def error_event(kind: str) -> bytes:
+def error_event(failure: Failure) -> bytes:
     """Build an error inside a stream."""
-    return f"event: error\ndata: {json.dumps(error_body(kind, 'scripted by the rehearsal'))}\n\n".encode()
+    return f"event: error\ndata: {json.dumps(error_body(failure))}\n\n".encode()
 
 
 def malformed_event() -> bytes:
@@ -112,13 +110,13 @@ def _usage(line: Line) -> dict[str, Json]:
 def _block_events(index: int, block: Mapping[str, Json]) -> Iterator[bytes]:
     match block["type"]:
         case "text":
-            start, deltas = {**block, "text": ""}, [("text_delta", "text", piece) for piece in _pieces(block["text"])]
+            start, deltas = {**block, "text": ""}, [("text_delta", "text", piece) for piece in pieces(block["text"])]
         case "tool_use":
-            pieces = _pieces(json.dumps(block["input"]))
-            start, deltas = {**block, "input": {}}, [("input_json_delta", "partial_json", piece) for piece in pieces]
+            given = pieces(json.dumps(block["input"]))
+            start, deltas = {**block, "input": {}}, [("input_json_delta", "partial_json", piece) for piece in given]
         case "thinking":
             start = {**block, "thinking": "", "signature": ""}
-            deltas = [("thinking_delta", "thinking", piece) for piece in _pieces(block["thinking"])]
+            deltas = [("thinking_delta", "thinking", piece) for piece in pieces(block["thinking"])]
             deltas.append(("signature_delta", "signature", block["signature"]))
         case _:
             start, deltas = dict(block), []
@@ -126,10 +124,6 @@ def _block_events(index: int, block: Mapping[str, Json]) -> Iterator[bytes]:
     for kind, field, piece in deltas:
         yield _event("content_block_delta", index=index, delta={"type": kind, field: piece})
     yield _event("content_block_stop", index=index)
-
-
-def _pieces(text: str) -> list[str]:
-    return [text[start : start + _PIECE_CHARS] for start in range(0, len(text), _PIECE_CHARS)]
 
 
 def _event(kind: str, **fields: Json) -> bytes:

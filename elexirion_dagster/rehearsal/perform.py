@@ -9,18 +9,36 @@ from typing import Protocol
 
 from elexirion_dagster.records import Json
 from elexirion_dagster.rehearsal.http import chunk, plain, plain_json, stream_head
-from elexirion_dagster.rehearsal.play import Asked, Line
-from elexirion_dagster.rehearsal.script import Cut, ErrorEvent, Fault, Html, Malformed, Reset, Stall, Status
+from elexirion_dagster.rehearsal.play import Asked, Failure, Line
+from elexirion_dagster.rehearsal.script import (
+    Cut,
+    ErrorEvent,
+    Fault,
+    Html,
+    Malformed,
+    Reset,
+    SlowDrip,
+    Stall,
+    Status,
+    WrongContentType,
+)
 
 _PING_EVERY_S = 0.05
 _HTML = b"<html><body>Scripted by the rehearsal: a proxy's page.</body></html>"
-_OVERLOADED = 529
+_JSON = "application/json"
 
 
 class Wire(Protocol):
-    """A provider's wire format; `messages` and `completions` are the two."""
+    """A provider's wire format: `messages`, `completions`, and the variants of `contents`."""
 
     PING: bytes
+    """What a stream may hold that is no news."""
+    STREAM_TYPE: str
+    """A stream's content type."""
+    OVERLOADED: int
+    """The status that says so."""
+    HINTS_AS_HEADERS: bool
+    """Whether hints when to come back travel as headers; else they stand in the error's body."""
 
     def asked(self, body: Mapping[str, Json], /) -> Asked:
         """Read what a request asks for."""
@@ -31,13 +49,10 @@ class Wire(Protocol):
     def events(self, line: Line, /) -> list[bytes]:
         """Build the events of a streamed answer."""
 
-    def error_type(self, status: int, /) -> str:
-        """Name the error type that goes with a status."""
-
-    def error_body(self, kind: str, message: str, error_code: str | None = None, /) -> Json:
+    def error_body(self, failure: Failure, /) -> Json:
         """Build the body of an error."""
 
-    def error_event(self, kind: str, /) -> bytes:
+    def error_event(self, failure: Failure, /) -> bytes:
         """Build an error inside a stream."""
 
     def malformed_event(self) -> bytes:
@@ -65,8 +80,13 @@ async def perform(
             writer.write(plain(200, _HTML, kind="text/html; charset=utf-8", headers=headers))
         case Reset(after_events=0):
             raise Hangup(reset=True)
+        case WrongContentType(type=kind):
+            writer.write(_whole(wire, line, kind, headers, stream=stream))
+        case SlowDrip():
+            kind = wire.STREAM_TYPE if stream else _JSON
+            await _drip(writer, fault, _whole(wire, line, kind, headers, stream=stream))
         case _ if stream:
-            writer.write(stream_head(headers))
+            writer.write(stream_head(wire.STREAM_TYPE, headers))
             await _stream(writer, wire, line, fault, pace_s=pace_s)
         case _:
             await _plain(writer, wire, line, fault, headers)
@@ -75,9 +95,24 @@ async def perform(
 
 def _status(wire: Wire, fault: Status, headers: dict[str, str]) -> bytes:
     hints = {"retry-after": fault.retry_after_s, "retry-after-ms": fault.retry_after_ms}
-    more = {name: f"{value:g}" for name, value in hints.items() if value is not None}
-    body = wire.error_body(fault.type or wire.error_type(fault.status), fault.message, fault.error_code)
-    return plain_json(fault.status, body, {**headers, **more})
+    more = {name: f"{value:g}" for name, value in hints.items() if value is not None and wire.HINTS_AS_HEADERS}
+    retry_s = fault.retry_after_s if fault.retry_after_ms is None else fault.retry_after_ms / 1000
+    failure = Failure(fault.status, fault.message, fault.type, fault.error_code, retry_s)
+    return plain_json(fault.status, wire.error_body(failure), {**headers, **more})
+
+
+def _whole(wire: Wire, line: Line, kind: str, headers: dict[str, str], *, stream: bool) -> bytes:
+    """Build a whole answer, its head included."""
+    if not stream:
+        return plain(200, json.dumps(wire.whole(line)).encode(), kind=kind, headers=headers)
+    return stream_head(kind, headers) + b"".join(map(chunk, [*wire.events(line), b""]))
+
+
+async def _drip(writer: asyncio.StreamWriter, fault: SlowDrip, data: bytes) -> None:
+    for start in range(0, len(data), fault.size):
+        writer.write(data[start : start + fault.size])
+        await writer.drain()
+        await asyncio.sleep(fault.every_ms / 1000)
 
 
 async def _plain(
@@ -95,7 +130,8 @@ async def _plain(
         case Reset():
             raise Hangup(reset=True)
         case ErrorEvent(type=kind):
-            writer.write(plain_json(_OVERLOADED, wire.error_body(kind, "scripted by the rehearsal"), headers))
+            failure = Failure(wire.OVERLOADED, kind=kind)
+            writer.write(plain_json(failure.status, wire.error_body(failure), headers))
             return
         case _:
             pass
@@ -128,7 +164,7 @@ async def _interrupted(writer: asyncio.StreamWriter, wire: Wire, fault: Fault | 
         case Malformed():
             writer.write(chunk(wire.malformed_event()) + chunk(b""))
         case ErrorEvent(type=kind):
-            writer.write(chunk(wire.error_event(kind)) + chunk(b""))
+            writer.write(chunk(wire.error_event(Failure(wire.OVERLOADED, kind=kind))) + chunk(b""))
         case Stall():
             await _stall(writer, wire, fault)
             return False

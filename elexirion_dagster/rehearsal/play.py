@@ -12,6 +12,8 @@ from elexirion_dagster.rehearsal.script import Answer, Fault, Refusal, Script, T
 
 _CHARS_PER_TOKEN = 4
 _ECHO_CHARS = 200
+_PIECE_CHARS = 40
+_MAX_PIECES = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,17 @@ class Line:
     usage: Tokens
     latency_s: float
     category: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An error to be put on the wire; `kind` is in Anthropic's words and None where the status says it all."""
+
+    status: int
+    message: str = "scripted by the rehearsal"
+    kind: str | None = None
+    code: str | None = None
+    retry_s: float | None = None
 
 
 class Play:
@@ -77,10 +90,10 @@ class Play:
         return True
 
     def _line(self, answer: Answer, asked: Asked, number: int) -> Line:
-        text = _text(answer, asked)
+        text = _sized(_text(answer, asked), answer.size_kb)
         stop_reason = answer.stop_reason or ("tool_use" if answer.tools else "end_turn")
         ceiling = asked.max_tokens and asked.max_tokens * _CHARS_PER_TOKEN
-        if ceiling and len(text) > ceiling:
+        if ceiling and answer.size_kb is None and len(text) > ceiling:
             text, stop_reason = text[:ceiling], "max_tokens"
         latency_ms = self.script.latency_ms if answer.latency_ms is None else answer.latency_ms
         return Line(
@@ -108,6 +121,12 @@ def strings(value: Json) -> Iterator[str]:
                 yield from strings(item)
 
 
+def pieces(text: str) -> list[str]:
+    """Cut a text as streams do; large ones into larger pieces."""
+    size = max(_PIECE_CHARS, len(text) // _MAX_PIECES)
+    return [text[start : start + size] for start in range(0, len(text), size)]
+
+
 def tokens(texts: tuple[str, ...]) -> int:
     """Estimate the tokens of some texts: four characters each, at least one."""
     return max(1, sum(map(len, texts)) // _CHARS_PER_TOKEN)
@@ -124,6 +143,13 @@ def _text(answer: Answer, asked: Asked) -> str:
         return json.dumps(smallest_instance(asked.schema))
     last = asked.texts[-1] if asked.texts else ""
     return f"[rehearsal script, no real answer] {last[:_ECHO_CHARS]}"
+
+
+def _sized(text: str, size_kb: int | None) -> str:
+    if size_kb is None:
+        return text
+    size = size_kb * 1000
+    return (text * (size // max(1, len(text)) + 1))[:size]
 
 
 def _with_fault(line: Line, fault: Fault | None) -> Line:

@@ -38,11 +38,13 @@ class Answer(_Part):
     text: str | None = None
     data: Json = None
     """Sent as JSON text."""
+    size_kb: int | None = Field(default=None, ge=1, le=64_000)
+    """Repeat the text until it is this large, whatever max_tokens says: a very large reply."""
     tools: tuple[ToolUse, ...] = ()
     blocks: tuple[dict[str, Json], ...] = ()
-    """Raw Anthropic content blocks that go before the text, thinking for instance."""
+    """Raw content blocks (Anthropic) or parts (Gemini) that go before the text, thinking for instance."""
     stop_reason: str | None = None
-    """In Anthropic's words; default end_turn, or tool_use with tools."""
+    """In Anthropic's words; default end_turn, or tool_use with tools. Other words go onto the wire as they are."""
     usage: Tokens | None = None
     latency_ms: float | None = Field(default=None, ge=0)
     """Instead of the script's latency."""
@@ -133,8 +135,25 @@ class ErrorEvent(_Fault):
     after_events: int = Field(default=4, ge=0)
 
 
+class WrongContentType(_Fault):
+    """The right answer under a content type that does not belong to it."""
+
+    kind: Literal["wrong_content_type"]
+    type: str = "text/plain"
+
+
+class SlowDrip(_Fault):
+    """The answer trickles in, a few bytes at a time; each read brings something, so only a whole deadline ends it."""
+
+    kind: Literal["slow_drip"]
+    size: int = Field(default=1, ge=1)
+    """Bytes at a time."""
+    every_ms: float = Field(default=20, ge=0)
+
+
 Fault = Annotated[
-    Status | Cut | Stall | Malformed | Html | Refusal | Truncation | Reset | ErrorEvent, Field(discriminator="kind")
+    Status | Cut | Stall | Malformed | Html | Refusal | Truncation | Reset | ErrorEvent | WrongContentType | SlowDrip,
+    Field(discriminator="kind"),
 ]
 
 
@@ -168,4 +187,18 @@ def _problem(document: Document, fault: Json) -> Json:
     return document.problem(f"{named}: {fault['msg']}", place, mend="rehearsal/script.py describes every key.")
 
 
-_KINDS = frozenset({"status", "cut", "stall", "malformed", "html", "refusal", "truncation", "reset", "error_event"})
+_KINDS = frozenset(
+    {
+        "status",
+        "cut",
+        "stall",
+        "malformed",
+        "html",
+        "refusal",
+        "truncation",
+        "reset",
+        "error_event",
+        "wrong_content_type",
+        "slow_drip",
+    }
+)

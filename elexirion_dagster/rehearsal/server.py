@@ -16,9 +16,10 @@ from typing import Self
 from elexirion_dagster.errors import ElexirionError, InputError
 from elexirion_dagster.records import Json
 from elexirion_dagster.rehearsal import completions, messages
+from elexirion_dagster.rehearsal.contents import Contents, method_of
 from elexirion_dagster.rehearsal.http import Incoming, plain_json, read_request
 from elexirion_dagster.rehearsal.perform import Hangup, Wire, hang_up, perform
-from elexirion_dagster.rehearsal.play import Play, tokens
+from elexirion_dagster.rehearsal.play import Failure, Play, tokens
 from elexirion_dagster.rehearsal.script import Script, load_script
 
 _HOST = "127.0.0.1"
@@ -40,13 +41,15 @@ class Recorded:
 class RehearsalServer:
     """Play a script on 127.0.0.1 for as long as the `with` block lasts.
 
-    `base_url` is what Anthropic's SDK takes; OpenAI-compatible clients take `base_url` + "/v1". `requests` holds the
-    last 1,000 requests, `peak_in_flight` is the largest number of model calls that were under way at once.
+    `base_url` is what Anthropic's and Google's SDKs take; OpenAI-compatible clients take `base_url` + "/v1". `requests`
+    holds the last 1,000 requests, `connections` counts those opened, `peak_in_flight` is the most model calls under way
+    at once.
     """
 
     def __init__(self, script: Script | None = None, *, port: int = 0) -> None:
         self.requests: deque[Recorded] = deque(maxlen=_KEPT_REQUESTS)
         self.peak_in_flight = 0
+        self.connections = 0
         self.base_url = ""
         self._play = Play(script or Script())
         self._port = port
@@ -94,6 +97,7 @@ class RehearsalServer:
         task = asyncio.current_task()
         assert task is not None  # noqa: S101  a coroutine that runs has a task
         self._connections.add(task)
+        self.connections += 1
         reset = False
         try:
             while (incoming := await read_request(reader)) is not None:
@@ -112,15 +116,20 @@ class RehearsalServer:
         body = _body(incoming)
         headers = {name: value for name, value in incoming.headers.items() if name not in _SECRET_HEADERS}
         self.requests.append(Recorded(incoming.method, incoming.path, headers, body))
-        match incoming.method, incoming.path:
+        gemini = method_of(incoming.path)
+        match incoming.method, gemini or incoming.path:
             case "GET", "/v1/models":
                 writer.write(plain_json(200, self._models()))
             case "POST", "/v1/messages/count_tokens":
                 writer.write(plain_json(200, {"input_tokens": tokens(messages.asked(body).texts)}))
+            case "POST", "countTokens":
+                writer.write(plain_json(200, {"totalTokens": tokens(Contents().asked(body).texts)}))
+            case "POST", "generateContent" | "streamGenerateContent":
+                await self._model_call(Contents.of(gemini == "streamGenerateContent", incoming.query), body, writer)
             case "POST", path if path in _WIRES:
                 await self._model_call(_WIRES[path], body, writer)
             case method, path:
-                writer.write(plain_json(404, messages.error_body("not_found_error", f"{method} {path}")))
+                writer.write(plain_json(404, messages.error_body(Failure(404, f"{method} {path}"))))
 
     async def _model_call(self, wire: Wire, body: Mapping[str, Json], writer: asyncio.StreamWriter) -> None:
         asked = wire.asked(body)
@@ -145,8 +154,9 @@ def _body(incoming: Incoming) -> Json:
         body = json.loads(incoming.body)
     except ValueError as error:
         raise InputError(f"the body is not JSON: {error}") from error
-    if not isinstance(body, dict) or not isinstance(body.get("messages"), list):
-        raise InputError("the body is not an object with messages")
+    turns = "contents" if method_of(incoming.path) else "messages"
+    if not isinstance(body, dict) or not isinstance(body.get(turns), list):
+        raise InputError(f"the body is not an object with {turns}")
     return body
 
 

@@ -1,0 +1,178 @@
+"""Google's models through the official `google-genai` SDK: one attempt, no retries of its own, nothing on trust."""
+
+import json
+import threading
+import time
+from collections.abc import Callable, Mapping
+from math import ceil
+from typing import Self
+
+import httpcore2
+import httpx2
+from google import genai
+from google.genai import errors, types
+from pydantic import SecretStr
+
+from elexirion_dagster.errors import Cancelled, ElexirionError, InputError
+from elexirion_dagster.providers.base import Capabilities, Provider, ProviderError
+from elexirion_dagster.providers.gemini_body import content_body, model_path, takes_schema
+from elexirion_dagster.providers.gemini_errors import FAULTS, answered, broken
+from elexirion_dagster.providers.gemini_reply import Assembly, no_answer, read_answer
+from elexirion_dagster.providers.sockets import Watch, watch_sockets
+from elexirion_dagster.records import Json, Reply, Request
+from elexirion_dagster.settings import Settings
+
+_BASE_URL = "https://generativelanguage.googleapis.com/"
+_VERSION = "v1beta"
+_CONNECT_S = 10.0
+_CONNECTIONS = 1024
+"""As many as a run may have threads."""
+_OK = 200
+_FAULTS = (errors.APIError, *FAULTS)
+
+
+class GeminiProvider(Provider):
+    """One client for all threads. The key is in no repr, message or log of ours.
+
+    Calls go through the SDK's own transport, below its `models`: there, parts and finish reasons that the SDK does not
+    know are dropped or warned about, and an answer that is cut is passed on as whole.
+    """
+
+    name = "gemini"
+
+    def __init__(self, key: SecretStr, base_url: str | None = None) -> None:
+        self._key = key
+        self._watch = Watch()
+        limits = httpx2.Limits(max_connections=_CONNECTIONS, max_keepalive_connections=_CONNECTIONS)
+        self._http = httpx2.Client(limits=limits, event_hooks={"request": [_soon_connected]})
+        watch_sockets(self._http, self._watch, httpcore2.ReadTimeout)
+        options = types.HttpOptions(
+            base_url=base_url or _BASE_URL,
+            api_version=_VERSION,
+            httpx_client=self._http,
+            retry_options=types.HttpRetryOptions(attempts=1),
+        )
+        self._client = genai.Client(api_key=key.get_secret_value(), vertexai=False, http_options=options)
+        self._api = self._client._api_client  # noqa: SLF001  the public methods parse what we must see, see above
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Self:
+        """Open with the configured key. Raises InputError without one."""
+        if settings.gemini_api_key is None:
+            raise InputError("expected a key for gemini, came none", mend="Set GEMINI_API_KEY.")
+        return cls(settings.gemini_api_key, settings.gemini_base_url)
+
+    def capabilities(self, model: str) -> Capabilities:
+        """Say what this model takes; structured output since Gemini 2.5, unknown names without."""
+        return Capabilities(output_schema=takes_schema(model), tools=True, streaming=True)
+
+    def send(
+        self,
+        request: Request,
+        *,
+        timeout_s: float,
+        cancelled: threading.Event | None = None,
+        on_text: Callable[[str], None] | None = None,
+    ) -> Reply:
+        """Make one attempt; streams only when asked to."""
+        if cancelled is not None and cancelled.is_set():
+            raise Cancelled
+        started = time.perf_counter()
+        options = types.HttpOptions(timeout=ceil(timeout_s * 1000))
+        send = self._streamed if request.stream else self._plain
+        try:
+            with self._watch.over(timeout_s, cancelled):
+                body = send(request, options, cancelled, on_text)
+            reply = read_answer(body, request, self.name, time.perf_counter() - started)
+        except ProviderError as error:
+            raise error.without(self._key.get_secret_value()) from None
+        if not request.stream and on_text is not None and reply.text:
+            on_text(reply.text)
+        return reply
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._client.close()
+        self._http.close()
+
+    def _plain(
+        self,
+        request: Request,
+        options: types.HttpOptions,
+        cancelled: threading.Event | None,
+        _on_text: Callable[[str], None] | None,
+    ) -> Json:
+        path = f"{model_path(request.model)}:generateContent"
+        try:
+            answer = self._api.request("post", path, content_body(request), options)
+            readable = "json" in _content_type(answer)
+            return json.loads(answer.body or "") if readable else answer.body
+        except _FAULTS as error:
+            raise _failure(error, cancelled, None) from None
+
+    def _streamed(
+        self,
+        request: Request,
+        options: types.HttpOptions,
+        cancelled: threading.Event | None,
+        on_text: Callable[[str], None] | None,
+    ) -> Json:
+        """Read the stream to its end, past the finish reason too, so that its connection can serve again."""
+        assembly, told = Assembly(), False
+        path = f"{model_path(request.model)}:streamGenerateContent?alt=sse"
+        chunks = self._api.request_streamed("post", path, content_body(request), options)
+        while True:
+            try:
+                chunk = next(chunks, None)
+                text = assembly.take(_event(chunk)) if chunk is not None else ""
+            except _FAULTS as error:
+                if assembly.done:
+                    break
+                raise _failure(error, cancelled, assembly, partial=told) from None
+            if chunk is None:
+                break
+            if text and on_text is not None:
+                told = True
+                on_text(text)
+        if not assembly.done:
+            raise _failure(EOFError("no chunk had a finish reason"), cancelled, assembly, partial=told)
+        return assembly.body()
+
+
+def _soon_connected(call: httpx2.Request) -> None:
+    """Bound the connecting apart from the whole call; the SDK has one timeout for both."""
+    bounds = call.extensions["timeout"]
+    bounds["connect"] = min(bounds["connect"], _CONNECT_S)
+
+
+def _content_type(answer: types.HttpResponse) -> str:
+    return (answer.headers or {}).get("content-type", "")
+
+
+def _event(chunk: types.HttpResponse) -> Mapping[str, Json]:
+    came = _content_type(chunk)
+    if "text/event-stream" not in came:
+        raise no_answer(came)
+    found = json.loads(chunk.body or "")
+    if not isinstance(found, dict):
+        raise TypeError(f"a chunk that is no object: {found!r:.100}")
+    return found
+
+
+def _failure(
+    error: Exception, cancelled: threading.Event | None, assembly: Assembly | None, *, partial: bool = False
+) -> ElexirionError:
+    if cancelled is not None and cancelled.is_set():
+        return Cancelled()
+    begun = assembly is not None and assembly.begun
+    failure = _translated(error, begun=begun)
+    failure.partial = partial
+    return failure
+
+
+def _translated(error: Exception, *, begun: bool) -> ProviderError:
+    if not isinstance(error, errors.APIError):
+        return broken(error, begun=begun)
+    sent_as_status = isinstance(error.response, httpx2.Response)
+    headers = error.response.headers if sent_as_status else {}
+    return answered(error.details, error.code if sent_as_status else _OK, headers, begun=begun)
