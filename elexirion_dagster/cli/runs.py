@@ -12,9 +12,9 @@ from elexirion_dagster.cli.exits import run_exit_code
 from elexirion_dagster.cli.finished import as_record, show_finished
 from elexirion_dagster.cli.live import shown
 from elexirion_dagster.dialects.load import load_any
+from elexirion_dagster.dialects.lookup import find
 from elexirion_dagster.errors import InputError
 from elexirion_dagster.operations.models import model_note
-from elexirion_dagster.dialects.lookup import find
 from elexirion_dagster.operations.pipelines import read_inputs
 from elexirion_dagster.run import MODEL_TAG, complete_inputs
 from elexirion_dagster.settings import Settings
