@@ -14,9 +14,9 @@ from pydantic import SecretStr
 from elexirion_dagster.errors import Cancelled, ElexirionError, InputError
 from elexirion_dagster.providers.anthropic_body import message_body
 from elexirion_dagster.providers.anthropic_errors import FAULTS, translated
-from elexirion_dagster.providers.anthropic_reply import read_message, read_usage
+from elexirion_dagster.providers.anthropic_reply import no_message, read_message, read_usage
 from elexirion_dagster.providers.anthropic_stream import Assembly
-from elexirion_dagster.providers.base import Capabilities, Provider
+from elexirion_dagster.providers.base import Capabilities, Provider, ProviderError
 from elexirion_dagster.providers.sockets import Watch, watch_sockets
 from elexirion_dagster.records import (
     Json,
@@ -82,11 +82,13 @@ class AnthropicProvider(Provider):
         body = message_body(request, native_schema=self.capabilities(request.model).output_schema)
         timeout = httpx2.Timeout(timeout_s, connect=min(timeout_s, _CONNECT_S))
         streams = request.stream or request.max_tokens > _MAX_PLAIN_TOKENS
-        with self._watch.over(timeout_s, cancelled):
-            message, request_id = (
-                self._streamed(body, timeout, cancelled, on_text) if streams else self._plain(body, timeout, cancelled)
-            )
-        reply = read_message(message, request, request_id, time.perf_counter() - started)
+        send = self._streamed if streams else self._plain
+        try:
+            with self._watch.over(timeout_s, cancelled):
+                message, request_id = send(body, timeout, cancelled, on_text)
+            reply = read_message(message, request, request_id, time.perf_counter() - started)
+        except ProviderError as error:
+            raise error.without(self._key.get_secret_value()) from None
         if not streams and on_text is not None and reply.text:
             on_text(reply.text)
         return reply
@@ -95,10 +97,17 @@ class AnthropicProvider(Provider):
         """Close all connections."""
         self._client.close()
 
-    def _plain(self, body: dict[str, Json], timeout: httpx2.Timeout, cancelled: threading.Event | None) -> _Answer:
+    def _plain(
+        self,
+        body: dict[str, Json],
+        timeout: httpx2.Timeout,
+        cancelled: threading.Event | None,
+        _on_text: Callable[[str], None] | None,
+    ) -> _Answer:
         try:
             response = self._client.post(_PATH, cast_to=httpx2.Response, body=body, options={"timeout": timeout})
-            return response.json(), response.headers.get("request-id")
+            readable = "json" in response.headers.get("content-type", "")
+            return response.json() if readable else response.text, response.headers.get("request-id")
         except FAULTS as error:
             raise self._failure(error, cancelled, None) from None
 
@@ -127,13 +136,16 @@ class AnthropicProvider(Provider):
                     on_text(text)
         if not assembly.done:
             raise self._failure(EOFError("the stream ended without message_stop"), cancelled, assembly, partial=told)
-        return assembly.body(), stream.response.headers.get("request-id")
+        try:
+            return assembly.body(), stream.response.headers.get("request-id")
+        except FAULTS as error:
+            raise self._failure(error, cancelled, assembly, partial=told) from None
 
     def _open(
         self, body: dict[str, Json], timeout: httpx2.Timeout, cancelled: threading.Event | None
     ) -> anthropic.Stream[Any]:
         try:
-            return self._client.post(
+            stream = self._client.post(
                 _PATH,
                 cast_to=object,
                 body={**body, "stream": True},
@@ -143,6 +155,11 @@ class AnthropicProvider(Provider):
             )
         except FAULTS as error:
             raise self._failure(error, cancelled, None) from None
+        came = stream.response.headers.get("content-type", "")
+        if "text/event-stream" not in came:
+            stream.close()
+            raise no_message(came, stream.response.headers.get("request-id"))
+        return stream
 
     def _failure(
         self,
@@ -155,7 +172,7 @@ class AnthropicProvider(Provider):
         if cancelled is not None and cancelled.is_set():
             return Cancelled()
         begun = assembly is not None and assembly.begun
-        failure = translated(error, key=self._key.get_secret_value(), begun=begun)
+        failure = translated(error, begun=begun)
         failure.partial = partial
         usage = assembly.final_usage() if assembly is not None else None
         failure.usage = read_usage(usage) if usage is not None else None

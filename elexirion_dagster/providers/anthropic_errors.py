@@ -49,17 +49,11 @@ FAULTS = (
 """What the SDK, its client and a hostile answer raise; the last four from reading what is no message event."""
 
 
-def translated(error: Exception, *, key: str, begun: bool) -> ProviderError:
-    """Turn what the SDK or its HTTP client raised into our error, whose message never holds the key.
-
-    `begun` says that an answer had begun, so that the attempt is billed.
-    """
-    match error:
-        case anthropic.APIStatusError():
-            failure = _status_error(error, begun=begun)
-        case _:
-            failure = _broken(error, begun=begun)
-    return failure if key not in failure.message else _without(failure, key)
+def translated(error: Exception, *, begun: bool) -> ProviderError:
+    """Turn what the SDK or its HTTP client raised into our error; an answer that had `begun` is billed."""
+    if isinstance(error, anthropic.APIStatusError):
+        return _status_error(error, begun=begun)
+    return _broken(error, begun=begun)
 
 
 def _status_error(error: anthropic.APIStatusError, *, begun: bool) -> ProviderError:
@@ -113,8 +107,3 @@ def _kind(error: Exception) -> tuple[Cause, str]:
     if isinstance(error, EOFError):
         return "connection", "came the end of the stream too early"
     return "connection", "came something the Messages API does not send"
-
-
-def _without(failure: ProviderError, key: str) -> ProviderError:
-    fields = {name: value for name, value in vars(failure).items() if name != "message"}
-    return ProviderError(failure.message.replace(key, "[key]"), **fields)

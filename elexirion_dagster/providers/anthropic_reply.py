@@ -32,15 +32,11 @@ _CUT = frozenset({"max_tokens", "context_exceeded"})
 
 def read_message(body: Json, request: Request, request_id: str | None, latency_s: float) -> Reply:
     """Read a whole message. Raises ProviderError: refused, malformed_output, or connection when it is no message."""
-    if not isinstance(body, dict) or body.get("type") != "message" or not body.get("stop_reason"):
-        raise ProviderError(
-            f"expected a message with a stop reason from Anthropic, came {_named(body)}",
-            cause="connection",
-            mend="Something between here and the API answered in its place; check ANTHROPIC_BASE_URL and proxies.",
-            billed=isinstance(body, dict) and body.get("type") == "message",
-            request_id=request_id,
-        )
-    usage = read_usage(body.get("usage") or {})
+    match body:
+        case {"type": "message", "stop_reason": str(), "content": list()}:
+            usage = read_usage(body.get("usage"))
+        case _:
+            raise no_message(body, request_id)
     stop_reason = _stop_reason(body, usage, request_id)
     return Reply(
         blocks=_blocks(body, stop_reason, usage, request_id),
@@ -54,20 +50,39 @@ def read_message(body: Json, request: Request, request_id: str | None, latency_s
     )
 
 
-def read_usage(usage: Mapping[str, Json]) -> Usage:
+def read_usage(usage: Json) -> Usage:
     """Read the four buckets; the API's `input_tokens` leaves cached tokens out, as ours does."""
+    given = usage if isinstance(usage, dict) else {}
     return Usage(
-        input_tokens=usage.get("input_tokens") or 0,
-        output_tokens=usage.get("output_tokens") or 0,
-        cache_read_tokens=usage.get("cache_read_input_tokens") or 0,
-        cache_write_tokens=usage.get("cache_creation_input_tokens") or 0,
+        input_tokens=_count(given.get("input_tokens")),
+        output_tokens=_count(given.get("output_tokens")),
+        cache_read_tokens=_count(given.get("cache_read_input_tokens")),
+        cache_write_tokens=_count(given.get("cache_creation_input_tokens")),
+    )
+
+
+def _count(value: Json) -> int:
+    return value if isinstance(value, int) and value > 0 else 0
+
+
+def no_message(body: Json, request_id: str | None) -> ProviderError:
+    """Word what came in place of a message; a message without an end is billed, a proxy's page is not."""
+    begun = isinstance(body, dict) and body.get("type") == "message"
+    came = "a message without" if begun else f"{body!r:.100}"
+    return ProviderError(
+        f"expected a message with content and a stop reason from Anthropic, came {came}",
+        cause="connection",
+        mend="Something between here and the API answered in its place; check ANTHROPIC_BASE_URL and proxies.",
+        billed=begun,
+        request_id=request_id,
     )
 
 
 def _stop_reason(body: Mapping[str, Json], usage: Usage, request_id: str | None) -> StopReason:
     given = body["stop_reason"]
     if given == "refusal":
-        category = (body.get("stop_details") or {}).get("category")
+        details = body.get("stop_details")
+        category = details.get("category") if isinstance(details, dict) else None
         raise ProviderError(
             f"the model refused ({category or 'no category given'})",
             cause="refused",
@@ -86,7 +101,7 @@ def _blocks(
 ) -> tuple[Block, ...]:
     """Read the content by each block's `type`; what we do not know is kept verbatim, as thinking is."""
     blocks: list[Block] = []
-    for raw in body.get("content") or ():
+    for raw in body["content"]:
         match raw:
             case {"type": "text", "text": str(text)}:
                 blocks += [TextBlock(text)] if text else []
@@ -107,7 +122,3 @@ def _blocks(
 
 def _malformed(message: str, usage: Usage, request_id: str | None) -> ProviderError:
     return ProviderError(message, cause="malformed_output", usage=usage, billed=True, request_id=request_id)
-
-
-def _named(body: Json) -> str:
-    return "one without" if isinstance(body, dict) and body.get("type") == "message" else f"{body!r:.100}"

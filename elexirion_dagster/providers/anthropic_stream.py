@@ -19,9 +19,9 @@ class Assembly:
         self._blocks: dict[int, dict[str, Json]] = {}
         self._pieces: dict[int, list[str]] = {}
 
-    def final_usage(self) -> Mapping[str, Json] | None:
+    def final_usage(self) -> Json:
         """Return the usage once the event that completes it has come, and None before."""
-        return self._message["usage"] if self._message.get("stop_reason") else None
+        return self._message.get("usage") if self._message.get("stop_reason") else None
 
     def take(self, event: Mapping[str, Json]) -> str:
         """Add one event and return the text it brings; unknown kinds are passed over, as the API asks of clients."""

@@ -9,6 +9,8 @@ from functools import partial
 from elexirion_dagster.errors import Cause, ElexirionError
 from elexirion_dagster.records import Reply, Request, Usage
 
+_LEAST_SECRET = 12
+
 
 class ProviderError(ElexirionError):
     """One attempt that gave no usable reply.
@@ -41,6 +43,17 @@ class ProviderError(ElexirionError):
         self.partial = partial
         self.category = category
         self.request_id = request_id
+
+    def without(self, secret: str) -> "ProviderError":
+        """Return the same error with the secret gone from its texts: servers do echo the keys they refuse.
+
+        What is shorter than any key (local servers take words such as "ollama") is no secret and may be a plain word.
+        """
+        if len(secret) < _LEAST_SECRET:
+            return self
+        texts = {name: value.replace(secret, "[key]") for name, value in vars(self).items() if isinstance(value, str)}
+        fields = {**vars(self), **texts}
+        return ProviderError(fields.pop("message"), **fields)
 
     def __reduce__(self) -> tuple[Callable[[], "ProviderError"], tuple[()]]:
         fields = {name: value for name, value in vars(self).items() if name != "message"}

@@ -33,11 +33,11 @@ class LocalProvider(Provider):
     name = "local"
 
     def __init__(self, base_url: str, key: SecretStr | None = None) -> None:
-        self._key = key.get_secret_value() if key is not None else ""
+        self._key = key if key is not None else SecretStr("")
         self._watch = Watch()
         self._client = httpx.Client(
             base_url=base_url,
-            headers={"authorization": f"Bearer {self._key}"} if self._key else {},
+            headers={"authorization": f"Bearer {key.get_secret_value()}"} if key is not None else {},
             limits=httpx.Limits(max_connections=_CONNECTIONS, max_keepalive_connections=_CONNECTIONS),
             trust_env=False,  # a proxy of the environment does not reach this machine's own servers
             verify=ssl.create_default_context(),
@@ -72,9 +72,12 @@ class LocalProvider(Provider):
             body |= {"stream": True, "stream_options": {"include_usage": True}}
         timeout = httpx.Timeout(timeout_s, connect=min(timeout_s, _CONNECT_S))
         call = self._client.build_request("POST", "chat/completions", json=body, timeout=timeout)
-        with self._watch.over(timeout_s, cancelled):
-            completion = self._streamed(call, cancelled, on_text) if request.stream else self._plain(call, cancelled)
-        reply = read_completion(completion, request, time.perf_counter() - started)
+        try:
+            with self._watch.over(timeout_s, cancelled):
+                found = self._streamed(call, cancelled, on_text) if request.stream else self._plain(call, cancelled)
+            reply = read_completion(found, request, time.perf_counter() - started)
+        except ProviderError as error:
+            raise error.without(self._key.get_secret_value()) from None
         if not request.stream and on_text is not None and reply.text:
             on_text(reply.text)
         return reply
@@ -82,8 +85,11 @@ class LocalProvider(Provider):
     def first_model(self) -> str:
         """Ask the server which models it has and take the first. Raises ProviderError."""
         call = self._client.build_request("GET", "models", timeout=_LIST_S)
-        with self._watch.over(_LIST_S, None):
-            listed = self._plain(call, None)
+        try:
+            with self._watch.over(_LIST_S, None):
+                listed = self._plain(call, None)
+        except ProviderError as error:
+            raise error.without(self._key.get_secret_value()) from None
         match listed:
             case {"data": [{"id": str(name)}, *_]}:
                 return name
@@ -105,7 +111,7 @@ class LocalProvider(Provider):
                 return response.json()
         except FAULTS as error:
             raise self._failure(error, cancelled) from None
-        raise status_error(response, self._key)
+        raise status_error(response)
 
     def _streamed(
         self, call: httpx.Request, cancelled: threading.Event | None, on_text: Callable[[str], None] | None
@@ -140,7 +146,7 @@ class LocalProvider(Provider):
             response.read()
         except FAULTS as error:
             raise self._failure(error, cancelled) from None
-        raise status_error(response, self._key)
+        raise status_error(response)
 
     def _taken(self, completion: Completion, data: bytes | None) -> str:
         if data is None:
@@ -149,12 +155,12 @@ class LocalProvider(Provider):
             return ""
         chunk = json.loads(data)
         if chunk.get("error"):
-            raise answered(chunk, None, self._key)
+            raise answered(chunk, None)
         return completion.take(chunk)
 
     def _failure(self, error: Exception, cancelled: threading.Event | None, *, partial: bool = False) -> ElexirionError:
         if cancelled is not None and cancelled.is_set():
             return Cancelled()
-        failure = broken(error, self._key)
+        failure = broken(error)
         failure.partial = partial
         return failure

@@ -28,32 +28,32 @@ _BAD_REQUEST = 400
 _SHOWN_CHARS = 500
 
 
-def status_error(response: httpx.Response, key: str) -> ProviderError:
+def status_error(response: httpx.Response) -> ProviderError:
     """Read an error status, whatever its body is."""
     try:
         said = response.json()
     except ValueError:
         said = response.text
-    return answered(said, response.status_code, key, retry_s=retry_after_s(response.headers))
+    return answered(said, response.status_code, retry_s=retry_after_s(response.headers))
 
 
-def answered(said: Json, status: int | None, key: str, *, retry_s: float | None = None) -> ProviderError:
+def answered(said: Json, status: int | None, *, retry_s: float | None = None) -> ProviderError:
     """Read an error body: of a status, or inside a stream when `status` is None."""
     error = said.get("error", said) if isinstance(said, dict) else said
     cause = _cause(error, status)
     text = str(error.get("message", error) if isinstance(error, dict) else error)[:_SHOWN_CHARS]
     where = "inside the stream" if status is None else f"with status {status}"
     message = f"the local server answered an error {where}: {text}"
-    return ProviderError(_without(message, key), cause=cause, mend=mend_of(cause), status=status, retry_after_s=retry_s)
+    return ProviderError(message, cause=cause, mend=mend_of(cause), status=status, retry_after_s=retry_s)
 
 
-def broken(error: Exception, key: str) -> ProviderError:
+def broken(error: Exception) -> ProviderError:
     """Translate what the HTTP client raised, or what reading the answer did."""
     cause: Cause = "timeout" if isinstance(error, httpx.TimeoutException) else "connection"
     what = "no whole answer came in time" if cause == "timeout" else "the answer broke off or is none"
     message = f"expected an answer from the local server, {what} ({type(error).__name__}: {error})"[:_SHOWN_CHARS]
     mend = mend_of(cause) or "Check that the server runs and that ELEXIRION_LOCAL_URL is its base URL."
-    return ProviderError(_without(message, key), cause=cause, mend=mend)
+    return ProviderError(message, cause=cause, mend=mend)
 
 
 def _cause(error: Json, status: int | None) -> Cause:
@@ -67,7 +67,3 @@ def _cause(error: Json, status: int | None) -> Cause:
     if status is not None:
         return cause_of(status)
     return next((cause_of(code) for code in named if isinstance(code, int)), "connection")
-
-
-def _without(message: str, key: str) -> str:
-    return message.replace(key, "[key]") if key else message

@@ -41,12 +41,13 @@ class RehearsalServer:
     """Play a script on 127.0.0.1 for as long as the `with` block lasts.
 
     `base_url` is what Anthropic's SDK takes; OpenAI-compatible clients take `base_url` + "/v1". `requests` holds the
-    last 1,000 requests, `peak_in_flight` is the largest number of model calls that were under way at once.
+    last 1,000 requests, `connections` counts those opened, `peak_in_flight` is the most model calls under way at once.
     """
 
     def __init__(self, script: Script | None = None, *, port: int = 0) -> None:
         self.requests: deque[Recorded] = deque(maxlen=_KEPT_REQUESTS)
         self.peak_in_flight = 0
+        self.connections = 0
         self.base_url = ""
         self._play = Play(script or Script())
         self._port = port
@@ -94,6 +95,7 @@ class RehearsalServer:
         task = asyncio.current_task()
         assert task is not None  # noqa: S101  a coroutine that runs has a task
         self._connections.add(task)
+        self.connections += 1
         reset = False
         try:
             while (incoming := await read_request(reader)) is not None:

@@ -1,0 +1,336 @@
+"""What every provider promises, tried on the fake and on both wire formats through real sockets."""
+
+import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import pytest
+from pydantic import SecretStr
+
+from elexirion_dagster.errors import Cancelled
+from elexirion_dagster.providers.anthropic import AnthropicProvider
+from elexirion_dagster.providers.base import ProviderError
+from elexirion_dagster.providers.fake import FakeProvider, Rule
+from elexirion_dagster.providers.local import LocalProvider
+from elexirion_dagster.records import Message, Request, TextBlock, Tool, ToolResultBlock, ToolUseBlock, Usage
+from elexirion_dagster.rehearsal.script import Script
+from elexirion_dagster.rehearsal.server import RehearsalServer
+
+SCHEMA = {
+    "type": "object",
+    "properties": {"n": {"type": "integer"}, "note": {"type": ["string", "null"]}},
+    "required": ["n", "note"],
+    "additionalProperties": False,
+}
+TOOL = Tool("read", "Read a file.", {"type": "object", "properties": {"path": {"type": "string"}}})
+
+
+def request(text="hello", **fields):
+    return Request(**{"model": "claude-opus-4-5", "messages": (Message("user", (TextBlock(text),)),), **fields})
+
+
+@pytest.fixture(params=["anthropic", "local"])
+def dial(request):
+    """Open a provider of each wire format at a server that plays a script."""
+    opened = []
+
+    def start(**script):
+        server = RehearsalServer(Script.model_validate(script)).__enter__()
+        if request.param == "anthropic":
+            provider = AnthropicProvider(SecretStr("sk-test"), server.base_url)
+        else:
+            provider = LocalProvider(f"{server.base_url}/v1", SecretStr("sk-test"))
+        opened.append((server, provider))
+        return server, provider
+
+    yield start
+    for server, provider in opened:
+        provider.close()
+        server.__exit__(None, None, None)
+
+
+@pytest.fixture(params=["fake", "anthropic", "local"])
+def answering(request):
+    """Open each provider so that it answers as told: text, data, tools, usage, stop_reason, delay."""
+    opened = []
+
+    def start(*, tool=None, usage=None, **answer):
+        if request.param == "fake":
+            tools = (ToolUseBlock("t1", *tool),) if tool else ()
+            return FakeProvider([Rule(**answer, tools=tools, usage=usage)])
+        told = {**answer, "tools": [{"name": tool[0], "input": tool[1]}] if tool else []}
+        if usage:
+            told["usage"] = {name: getattr(usage, name) for name in Usage.__slots__}
+        if "delay_s" in told:
+            told["latency_ms"] = told.pop("delay_s") * 1000
+        server = RehearsalServer(Script.model_validate({"answers": [told]})).__enter__()
+        provider = (
+            AnthropicProvider(SecretStr("sk-test"), server.base_url)
+            if request.param == "anthropic"
+            else LocalProvider(f"{server.base_url}/v1")
+        )
+        opened.append((server, provider))
+        return provider
+
+    yield start
+    for server, provider in opened:
+        provider.close()
+        server.__exit__(None, None, None)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_text_usage_and_stop_reason_arrive(answering, stream):
+    provider = answering(text="Ünïcode \u2028 text " * 20, usage=Usage(7, 5))
+    reply = provider.send(request(stream=stream), timeout_s=30)
+    assert reply.text == "Ünïcode \u2028 text " * 20
+    assert (reply.stop_reason, reply.usage, reply.provider) == ("end_turn", Usage(7, 5), provider.name)
+    assert reply.latency_s > 0
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_all_text_is_handed_out_in_order(answering, stream):
+    pieces = []
+    reply = answering(text="one two three " * 20).send(request(stream=stream), timeout_s=30, on_text=pieces.append)
+    assert "".join(pieces) == reply.text == "one two three " * 20
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_tool_call_arrives_whole(answering, stream):
+    given = {"path": "a/b.py", "lines": [1, 2]}
+    reply = answering(tool=("read", given)).send(request(tools=(TOOL,), stream=stream), timeout_s=30)
+    assert reply.stop_reason == "tool_use"
+    assert [(block.name, block.input) for block in reply.blocks] == [("read", given)]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_schema_is_answered_with_data_that_fits(answering, stream):
+    reply = answering().send(request(output_schema=SCHEMA, stream=stream), timeout_s=30)
+    assert set(json.loads(reply.text)) == {"n", "note"}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_reply_cut_at_max_tokens_is_a_reply(answering, stream):
+    reply = answering(text="half", stop_reason="max_tokens").send(request(stream=stream), timeout_s=30)
+    assert (reply.text, reply.stop_reason) == ("half", "max_tokens")
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_the_timeout_ends_the_call(answering, stream):
+    with pytest.raises(ProviderError) as caught:
+        answering(text="late", delay_s=60).send(request(stream=stream), timeout_s=0.2)
+    assert caught.value.cause == "timeout"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_cancelling_ends_the_call(answering, stream):
+    stop = threading.Event()
+    provider = answering(text="late", delay_s=60)
+    threading.Timer(0.2, stop.set).start()
+    with pytest.raises(Cancelled):
+        provider.send(request(stream=stream), timeout_s=120, cancelled=stop)
+
+
+def test_nothing_is_sent_once_cancelled(dial):
+    stop = threading.Event()
+    stop.set()
+    server, provider = dial()
+    with pytest.raises(Cancelled):
+        provider.send(request(), timeout_s=5, cancelled=stop)
+    assert server.count == 0
+
+
+def test_sixty_four_threads_share_one_provider(dial):
+    server, provider = dial(latency_ms=1000)
+    with ThreadPoolExecutor(64) as pool:
+        replies = list(pool.map(lambda i: provider.send(request(f"q{i}"), timeout_s=60).text, range(64)))
+    assert [text.rpartition(" ")[2] for text in replies] == [f"q{i}" for i in range(64)]
+    assert server.peak_in_flight > 32
+
+
+def test_a_whole_conversation_travels(dial):
+    server, provider = dial()
+    turns = (
+        Message("user", (TextBlock("list"),)),
+        Message("assistant", (TextBlock("ok"), ToolUseBlock("t1", "read", {"path": "a"}))),
+        Message("user", (ToolResultBlock("t1", "content of a"), TextBlock("go on"))),
+    )
+    provider.send(
+        request(messages=turns, system="SYS", tools=(TOOL,), stop_sequences=("END",), temperature=0.0), timeout_s=5
+    )
+    sent = json.dumps(server.requests[0].body)
+    assert all(piece in sent for piece in ("SYS", "list", "ok", "t1", "content of a", "go on", "Read a file.", "END"))
+    assert server.requests[0].body["temperature"] == 0.0
+
+
+STATUSES = {
+    400: "bad_input",
+    401: "auth",
+    402: "billing",
+    403: "auth",
+    404: "model_not_found",
+    408: "timeout",
+    409: "connection",
+    413: "context_exceeded",
+    418: "unknown",
+    429: "rate_limited",
+    500: "connection",
+    502: "connection",
+    503: "overloaded",
+    504: "timeout",
+    529: "overloaded",
+}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(("status", "cause"), STATUSES.items())
+def test_every_status_has_its_cause_and_is_tried_once(dial, status, cause, stream):
+    server, provider = dial(faults=[{"kind": "status", "status": status}])
+    with pytest.raises(ProviderError) as caught:
+        provider.send(request(stream=stream), timeout_s=30)
+    assert (caught.value.cause, caught.value.status, caught.value.billed) == (cause, status, False)
+    assert "scripted by the rehearsal" in caught.value.message
+    assert server.count == 1
+
+
+@pytest.mark.parametrize(
+    ("hints", "expected"),
+    [({"retry_after_s": 3600}, 3600.0), ({"retry_after_s": 2, "retry_after_ms": 1500}, 1.5), ({}, None)],
+)
+def test_hints_are_passed_on_and_never_waited_for(dial, hints, expected):
+    server, provider = dial(faults=[{"kind": "status", "status": 429, **hints}])
+    with pytest.raises(ProviderError) as caught:
+        provider.send(request(), timeout_s=30)
+    assert (caught.value.retry_after_s, server.count) == (expected, 1)
+
+
+BREAKS = [
+    {"kind": "cut"},
+    {"kind": "cut", "clean": False},
+    {"kind": "cut", "after_events": 0},
+    {"kind": "reset"},
+    {"kind": "reset", "after_events": 3},
+    {"kind": "malformed"},
+    {"kind": "html"},
+]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("fault", BREAKS, ids=str)
+def test_a_broken_answer_is_no_answer(dial, fault, stream):
+    server, provider = dial(answers=[{"text": "x" * 400}], faults=[fault])
+    with pytest.raises(ProviderError) as caught:
+        provider.send(request(stream=stream), timeout_s=30)
+    assert (caught.value.cause, server.count) == ("connection", 1)
+
+
+@pytest.mark.parametrize(
+    "fault", [{"kind": "cut", "after_events": 99}, {"kind": "cut", "clean": False, "after_events": 99}]
+)
+def test_a_stream_that_lacks_only_its_last_event_is_no_answer(dial, fault):
+    _, provider = dial(answers=[{"text": "x" * 400}], faults=[fault])
+    with pytest.raises(ProviderError) as caught:
+        provider.send(request(stream=True), timeout_s=30)
+    assert caught.value.cause == "connection"
+
+
+def test_a_failure_after_text_was_handed_out_says_so(dial):
+    _, provider = dial(answers=[{"text": "x" * 400}], faults=[{"kind": "cut", "after_events": 6}])
+    pieces = []
+    with pytest.raises(ProviderError) as caught:
+        provider.send(request(stream=True), timeout_s=30, on_text=pieces.append)
+    assert pieces
+    assert caught.value.partial
+
+
+def test_a_failure_before_any_text_may_be_tried_again_silently(dial):
+    _, provider = dial(answers=[{"text": "x" * 400}], faults=[{"kind": "cut", "after_events": 1}])
+    with pytest.raises(ProviderError) as caught:
+        provider.send(request(stream=True), timeout_s=30, on_text=print)
+    assert not caught.value.partial
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_an_overload_is_told_wherever_it_comes(dial, stream):
+    server, provider = dial(faults=[{"kind": "error_event"}])
+    with pytest.raises(ProviderError) as caught:
+        provider.send(request(stream=stream), timeout_s=30)
+    assert (caught.value.cause, server.count) == ("overloaded", 1)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_silence_is_a_timeout(dial, stream):
+    _, provider = dial(faults=[{"kind": "stall", "seconds": 60}])
+    with pytest.raises(ProviderError) as caught:
+        provider.send(request(stream=stream), timeout_s=0.3)
+    assert caught.value.cause == "timeout"
+
+
+def test_pings_do_not_prolong_the_timeout(dial):
+    _, provider = dial(faults=[{"kind": "stall", "seconds": 60, "pings": True}])
+    with pytest.raises(ProviderError) as caught:
+        provider.send(request(stream=True), timeout_s=0.5)
+    assert caught.value.cause == "timeout"
+
+
+def test_cancelling_ends_a_stream_that_only_pings(dial):
+    _, provider = dial(faults=[{"kind": "stall", "seconds": 60, "pings": True}])
+    stop = threading.Event()
+    threading.Timer(0.3, stop.set).start()
+    with pytest.raises(Cancelled):
+        provider.send(request(stream=True), timeout_s=120, cancelled=stop)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_refusal_is_refused_with_what_it_used(dial, stream):
+    usage = {"input_tokens": 11, "output_tokens": 2}
+    _, provider = dial(answers=[{"text": "t", "usage": usage}], faults=[{"kind": "refusal"}])
+    with pytest.raises(ProviderError) as caught:
+        provider.send(request(stream=stream), timeout_s=30)
+    assert (caught.value.cause, caught.value.usage, caught.value.billed) == ("refused", Usage(11, 2), True)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_an_unknown_stop_reason_fails_closed_with_what_it_used(dial, stream):
+    _, provider = dial(answers=[{"text": "t", "stop_reason": "compaction", "usage": {"input_tokens": 11}}])
+    with pytest.raises(ProviderError, match="compaction") as caught:
+        provider.send(request(stream=stream), timeout_s=30)
+    assert (caught.value.cause, caught.value.usage) == ("malformed_output", Usage(11, 0))
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_tool_stop_without_a_tool_call_is_malformed(dial, stream):
+    _, provider = dial(answers=[{"text": "t", "stop_reason": "tool_use"}])
+    with pytest.raises(ProviderError) as caught:
+        provider.send(request(stream=stream), timeout_s=30)
+    assert caught.value.cause == "malformed_output"
+
+
+def test_a_server_that_is_not_there_is_a_connection_that_cost_nothing(dial):
+    _, provider = dial()
+    gone = (
+        AnthropicProvider(SecretStr("k"), "http://127.0.0.1:9")
+        if provider.name == "anthropic"
+        else LocalProvider("http://127.0.0.1:9")
+    )
+    with pytest.raises(ProviderError) as caught:
+        gone.send(request(), timeout_s=5)
+    gone.close()
+    assert (caught.value.cause, caught.value.billed) == ("connection", False)
+
+
+def test_one_timeout_leaves_the_next_call_its_own(dial):
+    _, provider = dial(answers=[{"latency_ms": 60_000, "times": 1}, {"text": "then", "latency_ms": 300}])
+    with pytest.raises(ProviderError):
+        provider.send(request(), timeout_s=0.2)
+    assert provider.send(request(), timeout_s=30).text == "then"
+
+
+def test_an_error_of_the_listener_is_not_taken_for_the_servers(dial):
+    def listener(_text):
+        raise ValueError("mine")
+
+    for stream in (False, True):
+        _, provider = dial(answers=[{"text": "x" * 400}])
+        with pytest.raises(ValueError, match="mine"):
+            provider.send(replace(request(), stream=stream), timeout_s=30, on_text=listener)

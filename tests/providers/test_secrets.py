@@ -1,0 +1,87 @@
+"""A canary key goes through everything that can fail; it must turn up nowhere but on the wire."""
+
+import logging
+import pickle
+import traceback
+
+import pytest
+from pydantic import SecretStr
+
+from elexirion_dagster.errors import ElexirionError
+from elexirion_dagster.providers.anthropic import AnthropicProvider
+from elexirion_dagster.providers.base import ProviderError
+from elexirion_dagster.providers.catalog import Providers
+from elexirion_dagster.providers.local import LocalProvider
+from elexirion_dagster.records import Message, Request, TextBlock
+from elexirion_dagster.rehearsal.script import Script
+from elexirion_dagster.rehearsal.server import RehearsalServer
+from elexirion_dagster.settings import Settings
+
+CANARY = "sk-ant-canary-0123456789abcdef"
+FAULTS = [
+    *(
+        {"kind": "status", "status": status, "message": f"refused the key {CANARY}"}
+        for status in (400, 401, 429, 500, 529)
+    ),
+    {"kind": "status", "status": 418, "type": CANARY, "message": "x"},
+    {"kind": "cut"},
+    {"kind": "reset"},
+    {"kind": "malformed"},
+    {"kind": "html"},
+    {"kind": "refusal", "category": CANARY},
+    {"kind": "error_event", "type": CANARY},
+    {"kind": "stall", "seconds": 60},
+]
+
+
+@pytest.fixture(params=["anthropic", "local"])
+def opened(request):
+    def start(server):
+        if request.param == "anthropic":
+            return AnthropicProvider(SecretStr(CANARY), server.base_url)
+        return LocalProvider(f"{server.base_url}/v1", SecretStr(CANARY))
+
+    return start
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: f"{fault['kind']}-{fault.get('status', '')}")
+def test_no_failure_shows_the_key(opened, caplog, fault, stream):
+    caplog.set_level(logging.DEBUG)
+    ask = Request("claude-opus-4-5", (Message("user", (TextBlock("hello"),)),), stream=stream)
+    with RehearsalServer(Script.model_validate({"answers": [{"text": "x" * 400}], "faults": [fault]})) as server:
+        provider = opened(server)
+        with pytest.raises(ElexirionError) as caught:
+            provider.send(ask, timeout_s=0.5 if fault["kind"] == "stall" else 30)
+        shown = (
+            "".join(traceback.format_exception(caught.value))
+            + f"{caught.value!r} {vars(caught.value)} {vars(provider)}"
+        )
+        provider.close()
+    assert caught.value.cause != "cancelled"
+    assert CANARY not in shown
+    assert CANARY not in caplog.text
+    assert CANARY not in repr(server.requests)
+
+
+def test_no_name_that_is_shown_holds_the_key(opened):
+    with RehearsalServer() as server:
+        provider = opened(server)
+        provider.close()
+    settings = Settings(anthropic_api_key=SecretStr(CANARY), local_api_key=SecretStr(CANARY))
+    providers = Providers(settings)
+    providers.open("anthropic")
+    assert CANARY not in f"{provider!r} {provider} {settings!r} {providers!r} {vars(provider)}"
+    providers.close()
+
+
+def test_an_unknown_stop_reason_does_not_echo_the_key(opened):
+    ask = Request("claude-opus-4-5", (Message("user", (TextBlock("hello"),)),))
+    with RehearsalServer(Script.model_validate({"answers": [{"text": "t", "stop_reason": CANARY}]})) as server:
+        provider = opened(server)
+        with pytest.raises(ProviderError) as caught:
+            provider.send(ask, timeout_s=30)
+        provider.close()
+    assert caught.value.cause == "malformed_output"
+    assert CANARY not in str(caught.value)
+    assert CANARY.encode() not in pickle.dumps(caught.value)
