@@ -20,6 +20,8 @@ _ENDS: tuple[_End, ...] = (
     DagsterEventType.RUN_FAILURE,
     DagsterEventType.RUN_CANCELED,
 )
+_OWN_FAILURES = (RunFailureReason.STEP_FAILURE, RunFailureReason.RUN_EXCEPTION)
+"""A run that failed by itself; with any other reason its process was lost."""
 _BATCH = 200
 
 
@@ -50,9 +52,9 @@ def how_it_ended(instance: dg.DagsterInstance, run: dg.DagsterRun) -> tuple[str,
     ends = instance.all_logs(run.run_id, of_type=DagsterEventType.RUN_FAILURE)
     end = next((entry.dagster_event for entry in ends if entry.dagster_event), None)
     data = end.job_failure_data if end and end.event_specific_data else None
-    raised = data is not None and data.failure_reason is RunFailureReason.RUN_EXCEPTION
+    ours = data is not None and data.failure_reason in _OWN_FAILURES
     message = _message(end.message if end else None, data.error if data else None)
-    return "failed", "unknown" if failures or raised else "worker_lost", message
+    return "failed", "unknown" if ours else "worker_lost", message
 
 
 def _message(text: str | None, error: SerializableErrorInfo | None) -> str | None:

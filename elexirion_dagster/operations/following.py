@@ -51,6 +51,7 @@ class State:
     cost_usd: float | None = 0.0
     running: dict[str, Step] = field(default_factory=dict)
     notices: list[str] = field(default_factory=list)
+    _heard: set[str] = field(default_factory=set)
 
     def take(self, line: dict[str, Json]) -> None:
         """Take one journal line into account."""
@@ -70,8 +71,9 @@ class State:
                 self.failed_calls += 1
 
     def _progress(self, path: str, step: Step) -> None:
-        """Take a step's progress; what it says before its first item is a notice."""
-        if step.done == 0 and step.note:
+        """Take a step's progress; what it says with its first line, before its first item, is a notice."""
+        if path not in self._heard and step.note and step.done == 0:
             self.notices.append(f"{path}: {step.note}")
             step = replace(step, note=None)
+        self._heard.add(path)
         self.running[path] = step
