@@ -70,7 +70,7 @@ class _Lines:
     def __init__(self, console: Console, steps: int) -> None:
         self._console = console
         self._steps = steps
-        self._next = time.monotonic() + _LINE_EVERY_S
+        self.due = time.monotonic() + _LINE_EVERY_S
         self._last = ""
 
     def say(self, notice: str) -> None:
@@ -81,8 +81,8 @@ class _Lines:
         """Print where the run stands, if it is time and something changed."""
         steps = [f"{path} {step.done} of {step.total}" for path, step in state.running.items()]
         line = "; ".join([f"{state.steps_done} of {self._steps} steps done", *steps, *figures(state)])
-        if time.monotonic() >= self._next and line != self._last:
-            self._next, self._last = time.monotonic() + _LINE_EVERY_S, line
+        if time.monotonic() >= self.due and line != self._last:
+            self.due, self._last = time.monotonic() + _LINE_EVERY_S, line
             self.say(line)
 
     def close(self) -> None:
