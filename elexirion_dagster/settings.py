@@ -40,7 +40,7 @@ class Settings(BaseModel):
     """`ANTHROPIC_API_KEY`."""
     anthropic_base_url: str | None = None
     """`ANTHROPIC_BASE_URL`: another server that speaks the Messages API."""
-    anthropic_model: str = "claude-sonnet-4-5"
+    anthropic_model: str = "claude-sonnet-5-5"
     """`ELEXIRION_ANTHROPIC_MODEL`: the model that `auto` takes at Anthropic."""
     local_base_url: str | None = None
     """`ELEXIRION_LOCAL_URL`: an OpenAI-compatible base URL such as http://127.0.0.1:11434/v1."""
