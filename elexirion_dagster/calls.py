@@ -5,7 +5,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from itertools import chain
 
 from elexirion_dagster.errors import Cancelled, ElexirionError
@@ -215,7 +215,7 @@ class Calls:
             self._failed(error, asking, where, reservation)
             raise
         cost = cost_usd(provider.name, request.model, raw.usage)
-        reply = redacted_reply(replace(raw, cost_usd=cost), self._redactor)
+        reply = redacted_reply(raw, cost, self._redactor)
         self._replied(reply, asking, where, reservation)
         return reply
 
@@ -250,7 +250,7 @@ class Calls:
             cause=error.cause,
             message=self._redactor.text(error.message),
             status=getattr(error, "status", None),
-            usage=asdict(usage) if usage else None,
+            usage=usage.to_json() if usage else None,
             cost_usd=cost,
             billed=billed,
             **where,
@@ -305,9 +305,9 @@ def redacted_request(request: Request, redactor: Redactor) -> Request:
     )
 
 
-def redacted_reply(reply: Reply, redactor: Redactor) -> Reply:
-    """The reply with key-shaped strings taken out before its first use, so that a replay is identical."""
-    return replace(reply, blocks=tuple(_redacted(block, redactor) for block in reply.blocks))
+def redacted_reply(reply: Reply, cost: float | None, redactor: Redactor) -> Reply:
+    """The reply with its cost and without key-shaped strings, before its first use: a replay is then identical."""
+    return replace(reply, cost_usd=cost, blocks=tuple(_redacted(block, redactor) for block in reply.blocks))
 
 
 def _redacted(block: Block, redactor: Redactor) -> Block:

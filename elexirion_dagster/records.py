@@ -32,6 +32,15 @@ class Usage:
             self.cache_write_tokens + other.cache_write_tokens,
         )
 
+    def to_json(self) -> dict[str, Json]:
+        """The four counts by name; written out because `asdict` is ten times slower and this runs for every call."""
+        return {
+            "input_tokens": self.input_tokens,
+            "output_tokens": self.output_tokens,
+            "cache_read_tokens": self.cache_read_tokens,
+            "cache_write_tokens": self.cache_write_tokens,
+        }
+
     @property
     def total_tokens(self) -> int:
         """All four buckets added up."""
@@ -166,7 +175,7 @@ class StepResult:
             "error": asdict(self.error) if self.error else None,
             "reason": self.reason,
             "cost_usd": self.cost_usd,
-            "usage": asdict(self.usage) if self.usage else None,
+            "usage": self.usage.to_json() if self.usage else None,
             "duration_s": self.duration_s,
             "results": self.results,
             "vars": dict(self.vars),

@@ -37,7 +37,7 @@ class Runner:
     def __call__(self, step: Step, ctx: StepContext) -> StepResult:
         """Run one step. A failure becomes a failed result with a cause; only Cancelled and StorageError are raised."""
         started, begun = datetime.now(UTC), time.monotonic()
-        here = replace(ctx, deadline=_deadline(step, ctx))
+        here = ctx if step.timeout_s is None else replace(ctx, deadline=_deadline(step.timeout_s, ctx.deadline))
         digest = input_hash(self._definition(step), ctx.shared.references.of(step), ctx.scope)
         known = self._replay.step(ctx.path, digest)
         if known is not None:
@@ -51,7 +51,7 @@ class Runner:
             step_type=step.type,
             status=result.status,
             input_hash=digest,
-            result=replace(result, metadata={}).to_json(),
+            result={**result.to_json(), "metadata": {}},
             started_at=started.isoformat(),
             duration_s=result.duration_s,
         )
@@ -65,9 +65,9 @@ class Runner:
         return self._definitions[id(step)][1]
 
 
-def _deadline(step: Step, ctx: StepContext) -> float | None:
-    own = None if step.timeout_s is None else time.monotonic() + step.timeout_s
-    return min((limit for limit in (own, ctx.deadline) if limit is not None), default=None)
+def _deadline(timeout_s: float, outer: float | None) -> float:
+    own = time.monotonic() + timeout_s
+    return own if outer is None else min(own, outer)
 
 
 def _guarded(step: Step, ctx: StepContext) -> StepResult:

@@ -43,7 +43,7 @@ class Settings(BaseModel):
     """`ANTHROPIC_API_KEY`."""
     anthropic_base_url: str | None = None
     """`ANTHROPIC_BASE_URL`: another server that speaks the Messages API."""
-    anthropic_model: str = "claude-sonnet-4-5"
+    anthropic_model: str = "claude-sonnet-5-5"
     """`ELEXIRION_ANTHROPIC_MODEL`: the model that `auto` takes at Anthropic."""
     gemini_api_key: SecretStr | None = None
     """`GOOGLE_API_KEY`, else `GEMINI_API_KEY`: the order of Google's own SDK."""

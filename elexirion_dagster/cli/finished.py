@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from elexirion_dagster.operations.launch import Finished
 
 _ROWS = 30
+_FILE_WIDTH = 180
 _STYLES = {"succeeded": "bold green", "failed": "bold red", "cancelled": "bold yellow"}
 
 
@@ -26,9 +27,15 @@ def as_record(finished: "Finished") -> dict[str, Json]:
     }
 
 
+def wide() -> Console:
+    """Standard output; where it is no terminal, lines may be longer than rich's 80 characters."""
+    console = Console()
+    return console if console.is_terminal else Console(width=_FILE_WIDTH)
+
+
 def show_finished(finished: "Finished") -> None:
     """The report's table where there is one, else the outputs; then where everything lies."""
-    console = Console()
+    console = wide()
     if finished.report is not None:
         console.print(findings_table(finished.report, _ROWS))
         console.print(summary(finished.report))

@@ -1,6 +1,9 @@
 """The `elexirion` command: nouns and verbs, errors in words, exit codes."""
 
 import importlib
+import io
+import os
+import signal
 import sys
 from collections.abc import Mapping
 
@@ -57,8 +60,13 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command; every expected failure is one message on standard error and an exit code."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # file names need not be text
     try:
         code = cli(standalone_mode=False)
+        sys.stdout.flush()
     except click.ClickException as error:
         error.show()
         sys.exit(BAD_INPUT)
@@ -69,6 +77,10 @@ def main() -> None:
         click.echo(f"error: {error}", err=True)
         sys.exit(exit_code(error.cause))
     except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads on; the exit flushes once more
+        sys.exit(FAILED)
+    except OSError as error:
+        click.echo(f"error: {error.filename or 'the system'}: {error.strerror or error}", err=True)
         sys.exit(FAILED)
     sys.exit(code if isinstance(code, int) else DONE)
 

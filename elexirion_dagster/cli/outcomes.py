@@ -2,12 +2,16 @@
 
 import json
 import os
+from datetime import datetime
 
 import click
-from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
+from elexirion_dagster.cli.finished import wide
 from elexirion_dagster.settings import Settings
+
+_CELL_CHARS = 120
 
 
 @click.command()
@@ -28,8 +32,20 @@ def outcomes(*, sql: str | None, limit: int, as_json: bool) -> None:
         records = [dict(zip(rows.columns, row, strict=True)) for row in rows.rows]
         click.echo(json.dumps(records, ensure_ascii=False, indent=2, default=str))
         return
-    table = Table(*rows.columns)
+    table = Table(*rows.columns, box=None, pad_edge=False, header_style="bold")
     for row in rows.rows:
-        table.add_row(*("" if value is None else str(value)[:200] for value in row))
-    Console().print(table)
-    click.echo(f"{len(rows.rows)} rows")
+        table.add_row(*(Text(_cell(value)) for value in row))
+    wide().print(table)
+    click.echo(f"{len(rows.rows)} {'row' if len(rows.rows) == 1 else 'rows'}")
+
+
+def _cell(value: object) -> str:
+    """A value as one line."""
+    match value:
+        case None:
+            return ""
+        case float():
+            return f"{value:.4g}"
+        case datetime():
+            return f"{value:%Y-%m-%d %H:%M:%S}"
+    return " ".join(str(value).split())[:_CELL_CHARS]

@@ -5,7 +5,7 @@ from dagster_shared.check import CheckError
 
 from elexirion_dagster.compiler.inputs import config_mapping
 from elexirion_dagster.compiler.metadata import fenced
-from elexirion_dagster.compiler.ops import IO_MANAGER, OUTPUTS, Finish, definition_name, outputs_op, step_op
+from elexirion_dagster.compiler.ops import IO_MANAGER, OUTPUTS, Finish, definition_name, input_name, outputs_op, step_op
 from elexirion_dagster.compiler.resources import RUN, run_resource, run_tags
 from elexirion_dagster.compiler.values import json_io_manager
 from elexirion_dagster.errors import ElexirionError, PipelineError, Problem
@@ -68,7 +68,7 @@ def _graph(pipeline: Pipeline, graph: dict[str, tuple[str, ...]], finish: Finish
         node_defs=nodes,
         dependencies={
             dg.NodeInvocation(definition_name(pipeline, name), alias=name): {
-                dep: dg.DependencyDefinition(dep) for dep in deps
+                input_name(dep): dg.DependencyDefinition(dep) for dep in deps
             }
             for name, deps in graph.items()
         },

@@ -27,12 +27,17 @@ def definition_name(pipeline: Pipeline, step: str) -> str:
     return f"{step}_OF_{pipeline.name}"
 
 
+def input_name(step: str) -> str:
+    """The name of the input that takes a step's result; a step may have a name that Dagster keeps for itself."""
+    return f"after_{step}"
+
+
 def step_op(pipeline: Pipeline, step: Step, upstream: tuple[str, ...]) -> dg.OpDefinition:
     """The op of a top-level step. Its output is the StepResult as JSON, also when the step was skipped."""
 
     def compute(context: dg.OpExecutionContext, inputs: Mapping[str, Json]) -> Any:
         run = opened(getattr(context.resources, RUN))
-        before = {name: StepResult.from_json(inputs[name]) for name in upstream}
+        before = {name: StepResult.from_json(inputs[input_name(name)]) for name in upstream}
         result = _told(lambda: run.step(step, before, listen=context.log.info))
         shown = of_result(result)
         if result.status == "failed" and not step.continue_on_error:
@@ -43,7 +48,7 @@ def step_op(pipeline: Pipeline, step: Step, upstream: tuple[str, ...]) -> dg.OpD
     return dg.OpDefinition(
         name=definition_name(pipeline, step.name),
         compute_fn=compute,
-        ins={name: dg.In(dagster_type=dict) for name in upstream},
+        ins={input_name(name): dg.In(dagster_type=dict) for name in upstream},
         outs={"result": dg.Out(dagster_type=dict, io_manager_key=IO_MANAGER)},
         description=_description(step),
         required_resource_keys={RUN},
@@ -56,7 +61,7 @@ def outputs_op(pipeline: Pipeline, upstream: tuple[str, ...], finish: Finish) ->
 
     def compute(context: dg.OpExecutionContext, inputs: Mapping[str, Json]) -> Any:
         run = opened(getattr(context.resources, RUN))
-        before = {name: StepResult.from_json(inputs[name]) for name in upstream}
+        before = {name: StepResult.from_json(inputs[input_name(name)]) for name in upstream}
         outputs = _told(lambda: run.outputs(before))
         shown = {**of_outputs(outputs), **_told(lambda: finish(run, outputs))}
         context.add_output_metadata(shown)
@@ -67,7 +72,7 @@ def outputs_op(pipeline: Pipeline, upstream: tuple[str, ...], finish: Finish) ->
     return dg.OpDefinition(
         name=definition_name(pipeline, OUTPUTS),
         compute_fn=compute,
-        ins={name: dg.In(dagster_type=dict) for name in upstream},
+        ins={input_name(name): dg.In(dagster_type=dict) for name in upstream},
         outs={"result": dg.Out(dagster_type=dict, io_manager_key=IO_MANAGER)},
         description="The pipeline's outputs, evaluated after every step.",
         required_resource_keys={RUN},

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from typing import Literal
 
 import dagster as dg
-from dagster._core.events import DagsterEvent, DagsterEventType, RunFailureReason
+from dagster._core.events import DagsterEventType, RunFailureReason
+from dagster_shared.error import SerializableErrorInfo
 
 from elexirion_dagster.compiler.resources import root_of
 from elexirion_dagster.errors import CAUSES, Cause
@@ -19,6 +20,8 @@ _ENDS: tuple[_End, ...] = (
     DagsterEventType.RUN_FAILURE,
     DagsterEventType.RUN_CANCELED,
 )
+_OWN_FAILURES = (RunFailureReason.STEP_FAILURE, RunFailureReason.RUN_EXCEPTION)
+"""A run that failed by itself; with any other reason its process was lost."""
 _BATCH = 200
 
 
@@ -43,23 +46,22 @@ def how_it_ended(instance: dg.DagsterInstance, run: dg.DagsterRun) -> tuple[str,
             return "cancelled", "cancelled", "the run was cancelled"
     failures = instance.all_logs(run.run_id, of_type=DagsterEventType.STEP_FAILURE)
     for entry in failures:
-        data = entry.dagster_event.step_failure_data if entry.dagster_event else None
-        if data is not None and data.user_failure_data is not None:
-            return "failed", _cause(data.user_failure_data.metadata), data.user_failure_data.description
+        told = entry.dagster_event.step_failure_data.user_failure_data if entry.dagster_event else None
+        if told is not None:
+            return "failed", _cause(told.metadata), told.description
     ends = instance.all_logs(run.run_id, of_type=DagsterEventType.RUN_FAILURE)
     end = next((entry.dagster_event for entry in ends if entry.dagster_event), None)
-    raised = end is not None and end.job_failure_data.failure_reason is RunFailureReason.RUN_EXCEPTION
-    return "failed", "unknown" if failures or raised else "worker_lost", _message(end)
+    data = end.job_failure_data if end and end.event_specific_data else None
+    ours = data is not None and data.failure_reason in _OWN_FAILURES
+    message = _message(end.message if end else None, data.error if data else None)
+    return "failed", "unknown" if ours else "worker_lost", message
 
 
-def _message(end: DagsterEvent | None) -> str | None:
+def _message(text: str | None, error: SerializableErrorInfo | None) -> str | None:
     """What the run's last event says, and the error at the bottom of it."""
-    if end is None:
-        return None
-    error = end.job_failure_data.error
     while error is not None and error.cause is not None:
         error = error.cause
-    return " ".join(text.strip() for text in (end.message, error.message if error else None) if text)
+    return " ".join(part.strip() for part in (text, error.message if error else None) if part) or None
 
 
 def _cause(metadata: Mapping[str, dg.MetadataValue]) -> Cause:

@@ -1,14 +1,17 @@
 """Long-running programs that live and end together."""
 
+import os
 import signal
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Self
 
 _GRACE_S = 15.0
+_LOOK_S = 0.25
 
 
 class Group:
@@ -33,29 +36,37 @@ class Group:
                 return name, code
         return None
 
-    def wait(self) -> int:
-        """Wait until a program ends by itself; returns its exit code."""
+    def wait(self) -> tuple[str, int]:
+        """Wait until a program ends by itself; returns its name and exit code."""
         while (ended := self.ended()) is None:
-            time.sleep(0.5)
-        return ended[1]
+            time.sleep(_LOOK_S)
+        return ended
 
     def __enter__(self) -> Self:
-        signal.signal(signal.SIGTERM, _interrupt)
+        self._before = signal.signal(signal.SIGTERM, _interrupt)
         return self
 
     def __exit__(
         self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
     ) -> None:
+        """Ask all of them to end and kill what is left of their groups; a further Ctrl-C does not cut this short."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
         for process in self._processes.values():
-            if process.poll() is None:
-                process.send_signal(signal.SIGINT)
+            _signal_group(process, signal.SIGINT)  # as a terminal would: runs under way end their children
         deadline = time.monotonic() + _GRACE_S
         for process in self._processes.values():
-            try:
+            with suppress(subprocess.TimeoutExpired):
                 process.wait(max(0.0, deadline - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            _signal_group(process, signal.SIGKILL)
+            process.wait()
+        signal.signal(signal.SIGTERM, self._before)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, number)
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:

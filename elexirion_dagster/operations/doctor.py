@@ -35,7 +35,10 @@ def examine(settings: Settings) -> list[Diagnosis]:
 def _programs() -> Iterator[Diagnosis]:
     yield Diagnosis("python", ok=True, detail=platform.python_version())
     for package in _PACKAGES:
-        yield Diagnosis(package, ok=True, detail=importlib.metadata.version(package))
+        version = _version(package)
+        yield Diagnosis(
+            package, bool(version), version or "not installed", None if version else f"pip install {package}"
+        )
     git = shutil.which("git")
     yield Diagnosis(
         "git", bool(git) or None, git or "not found", None if git else "Install git: without it every file is listed."
@@ -81,8 +84,14 @@ def _pipelines(settings: Settings) -> Iterator[Diagnosis]:
 
 
 def _optimizer() -> Diagnosis:
-    try:
-        version = importlib.metadata.version("dspy")
-    except importlib.metadata.PackageNotFoundError:
+    version = _version("dspy")
+    if version is None:
         return Diagnosis("optimizer", None, "dspy is not installed", "pip install 'elexirion[optimizer]'")
     return Diagnosis("optimizer", ok=True, detail=f"dspy {version}")
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None

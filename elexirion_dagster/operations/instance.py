@@ -12,6 +12,7 @@ from elexirion_dagster.yamlio import dump
 
 _SETTINGS = {
     "telemetry": {"enabled": False},
+    "nux": {"enabled": False},
     "run_coordinator": {
         "module": "dagster.core.run_coordinator",
         "class": "QueuedRunCoordinator",

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import NoReturn
 
 from elexirion_dagster.errors import ElexirionError, InputError
 from elexirion_dagster.execution.processes import Group
@@ -19,8 +20,8 @@ HOST = "127.0.0.1"
 _READY_S = 120
 
 
-def serve(settings: Settings, *, port: int, say: Callable[[str], None]) -> int:
-    """Run both until one ends or the user stops them; returns the exit code."""
+def serve(settings: Settings, *, port: int, say: Callable[[str], None]) -> NoReturn:
+    """Run both until the user stops them (KeyboardInterrupt). ElexirionError when one of them ends by itself."""
     home = init(settings).home
     if _taken(port):
         raise InputError(f"port {port} is in use", mend="Give another with --port.")
@@ -35,7 +36,12 @@ def serve(settings: Settings, *, port: int, say: Callable[[str], None]) -> int:
             group.start(name, command)
         say(f"starting Dagster on http://{HOST}:{port} (instance {home.dagster}); Ctrl-C ends it")
         _wait_until_ready(group, port, say)
-        return group.wait()
+        name, code = group.wait()
+    raise ElexirionError(
+        f"the {name} ended by itself with exit code {code}",
+        cause="command_failed",
+        mend="Its last lines above say why; mend that and start again.",
+    )
 
 
 def _wait_until_ready(group: Group, port: int, say: Callable[[str], None]) -> None:

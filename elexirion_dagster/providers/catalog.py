@@ -40,7 +40,7 @@ def parse_model(name: str) -> ModelRef:
     provider, slash, model = name.strip().partition("/")
     if not slash or not model:
         raise InputError(
-            f"expected a model such as anthropic/claude-sonnet-4-5, came {name!r}", mend=_nearest(provider)
+            f"expected a model such as anthropic/claude-sonnet-5-5, came {name!r}", mend=_nearest(provider)
         )
     _entry(provider)
     return ModelRef(provider, model)

@@ -86,12 +86,17 @@ def no_completion(came: Json) -> ProviderError:
 
 def read_usage(usage: Json) -> Usage:
     """Read what was used; `prompt_tokens` includes cached ones there, our `input_tokens` does not."""
-    match usage:
-        case {"prompt_tokens": int(prompt), "completion_tokens": int(output)}:
-            cached = (usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0
-            return Usage(input_tokens=prompt - cached, output_tokens=output, cache_read_tokens=cached)
-        case _:
-            return Usage()
+    given = usage if isinstance(usage, dict) else {}
+    details = given.get("prompt_tokens_details")
+    prompt = _count(given.get("prompt_tokens"))
+    cached = min(prompt, _count(details.get("cached_tokens") if isinstance(details, dict) else None))
+    return Usage(
+        input_tokens=prompt - cached, output_tokens=_count(given.get("completion_tokens")), cache_read_tokens=cached
+    )
+
+
+def _count(value: Json) -> int:
+    return value if isinstance(value, int) and value > 0 else 0
 
 
 def _stop_reason(finish: str, blocks: tuple[Block, ...], usage: Usage) -> StopReason:
@@ -107,7 +112,10 @@ def _stop_reason(finish: str, blocks: tuple[Block, ...], usage: Usage) -> StopRe
 def _blocks(message: Mapping[str, Json], finish: str, usage: Usage) -> tuple[Block, ...]:
     text = message.get("content")
     blocks: list[Block] = [TextBlock(text)] if isinstance(text, str) and text else []
-    for call in message.get("tool_calls") or ():
+    calls = message.get("tool_calls") or []
+    if not isinstance(calls, list):
+        raise _malformed(f"expected a list of tool calls, came {calls!r:.200}", usage)
+    for call in calls:
         match call:
             case {"id": str(use), "function": {"name": str(name), "arguments": arguments}}:
                 given = _arguments(arguments)

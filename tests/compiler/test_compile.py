@@ -5,7 +5,12 @@ from elexirion_dagster.compiler.compile import compile_files
 from elexirion_dagster.execution.executor import thread_executor
 from elexirion_dagster.settings import Settings
 
-GOOD = "name: {name}\nsteps:\n- {{name: same, type: set, vars: {{number: 1}}}}\noutputs: {{number: '{{{{ vars.number }}}}'}}\n"
+GOOD = """
+name: {name}
+steps:
+- {{name: same, type: set, vars: {{number: 1}}}}
+outputs: {{number: '{{{{ vars.number }}}}'}}
+"""
 
 
 @pytest.fixture

@@ -168,7 +168,19 @@ VALUES = st.recursive(
         st.lists(inner, max_size=2)
         | st.dictionaries(
             st.sampled_from(
-                ["choices", "message", "delta", "content", "tool_calls", "finish_reason", "function", "id", "usage"]
+                [
+                    "prompt_tokens",
+                    "prompt_tokens_details",
+                    "cached_tokens",
+                    "choices",
+                    "delta",
+                    "content",
+                    "tool_calls",
+                    "finish_reason",
+                    "function",
+                    "id",
+                    "usage",
+                ]
             ),
             inner,
         )

@@ -1,0 +1,61 @@
+"""One web server with its daemon and code servers for the tests of a module."""
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from serving import BREAKS, SLOW, Ui, free_port, wait_for
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def ui(tmp_path_factory: pytest.TempPathFactory, clean_environ: dict[str, str]) -> Iterator[Ui]:
+    folder = tmp_path_factory.mktemp("up")
+    pipelines = folder / "pipelines_yaml"
+    pipelines.mkdir()
+    for name, text in {"slow": SLOW, "breaks": BREAKS, "torn": "["}.items():
+        (pipelines / f"{name}.yaml").write_text(text, encoding="utf-8")
+    home = folder / "home"
+    environ = {**clean_environ, "ELEXIRION_HOME": str(home), "PYTHONPATH": str(REPOSITORY)}
+    port = free_port()
+    command = [sys.executable, "-m", "elexirion_dagster.cli.main", "up", "--port", str(port)]
+    process = subprocess.Popen(
+        command, cwd=folder, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+    running = Ui(process, port, home, environ)
+    assert process.stderr is not None
+    reader = threading.Thread(target=lambda: running.said.extend(process.stderr), daemon=True)  # type: ignore[arg-type]
+    reader.start()
+    try:
+        wait_for(lambda: any("ready: " in line for line in running.said) or process.poll() is not None)
+        assert process.poll() is None, running.said
+        yield running
+    finally:
+        running.stop()
+        reader.join(10)
+        process.stderr.close()
+
+
+@pytest.fixture(scope="session")
+def small_repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A git working tree with findings of several severities."""
+    folder = tmp_path_factory.mktemp("work") / "shop"
+    (folder / "shop").mkdir(parents=True)
+    (folder / "shop" / "orders.py").write_text(
+        "import pickle\nimport subprocess\n\n\ndef load(path):\n    return pickle.load(open(path, 'rb'))\n\n\n"
+        "def export(name):\n    subprocess.call(f'tar cf {name}.tar {name}', shell=True)\n"
+    )
+    (folder / "shop" / "prices.py").write_text(
+        "def total(prices=[]):\n    try:\n        return sum(prices)\n    except:\n        pass\n"
+    )
+    (folder / "shop" / "main.js").write_text("export function run(code) {\n  return eval(code);\n}\n")
+    (folder / "broken.py").write_text("def (:\n")
+    git = ["git", "-c", "user.name=Test", "-c", "user.email=test@example.org", "-c", "init.defaultBranch=main"]
+    for words in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "first"]):
+        subprocess.run([*git, *words], cwd=folder, check=True, env={**os.environ, "HOME": str(folder.parent)})
+    return folder

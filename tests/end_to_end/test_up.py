@@ -1,0 +1,104 @@
+"""The Dagster web server, daemon and code servers as `elexirion up` starts them."""
+
+import socket
+
+import psutil
+import pytest
+from serving import gone, wait_for
+
+from elexirion_dagster.operations.outcomes import ask
+from elexirion_dagster.settings import Settings
+
+pytestmark = pytest.mark.slow
+
+
+def the_sleeper(ui, seconds):
+    """The child process of a run of the pipeline `slow`."""
+    words = ["sleep", str(seconds)]
+    return wait_for(lambda: next((child for child in ui.children() if command(child) == words), None))
+
+
+def command(process):
+    """The words of a process; none once it has ended."""
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
+
+
+def test_both_locations_load_and_say_what_is_broken(ui):
+    found = ui.locations()
+    assert {name: entry["__typename"] for name, entry in found.items()} == {
+        "elexirion_dagster": "RepositoryLocation",
+        "optimizer_assets": "RepositoryLocation",
+    }
+    jobs = {job["name"]: job["description"] for job in found["elexirion_dagster"]["repositories"][0]["jobs"]}
+    assert {"nightly_scan", "slow", "breaks", "torn__broken"} <= set(jobs)
+    assert "torn.yaml" in jobs["torn__broken"]
+
+
+def test_the_server_listens_on_this_machine_only(ui):
+    ours = [child.pid for child in ui.children()]
+    bound = [
+        connection.laddr.ip
+        for connection in psutil.net_connections("tcp")
+        if connection.pid in ours and connection.status == psutil.CONN_LISTEN
+    ]
+    assert bound
+    assert set(bound) == {"127.0.0.1"}
+
+
+def test_a_scan_launched_in_the_ui_runs_and_its_ops_show_what_they_did(ui, small_repository):
+    run_id = ui.started("nightly_scan", repo=str(small_repository))
+    assert ui.finished(run_id)["status"] == "SUCCESS"
+    shown = ui.metadata(run_id)
+    assert int(shown["analyze"]["files"]) == 4
+    assert int(shown["analyze"]["findings"]) >= 4
+    assert int(shown["outputs"]["findings"]) == int(shown["analyze"]["findings"])
+    assert shown["review"]["status"] == "skipped"
+    assert "no model is configured" in shown["review"]["skipped_because"]
+    assert shown["outputs"]["report_html"].endswith("report.html")
+    assert {line["kind"] for line in ui.journal(run_id)} >= {"run_started", "pin", "step", "findings", "outputs"}
+
+
+@pytest.mark.parametrize(
+    ("inputs", "message"),
+    [({"seconds": "many"}, "Int"), ({"minutes": 3}, "unexpected config entry")],
+    ids=["wrong_type", "unknown"],
+)
+def test_wrong_inputs_are_refused_at_launch(ui, inputs, message):
+    answer = ui.launch("slow", inputs)
+    assert answer["__typename"] == "RunConfigValidationInvalid"
+    assert message in answer["errors"][0]["message"]
+
+
+def test_terminating_in_the_ui_ends_the_children_and_cancels_the_run(ui):
+    run_id = ui.started("slow", seconds=301)
+    sleeper = the_sleeper(ui, 301)
+    assert ui.terminate(run_id) == "TerminateRunSuccess"
+    assert ui.finished(run_id)["status"] == "CANCELED"
+    wait_for(lambda: gone(sleeper))
+    assert "run_started" in {line["kind"] for line in ui.journal(run_id)}
+    ended = wait_for(lambda: [line for line in ui.journal(run_id) if line["kind"] == "run_finished"])
+    assert [line["status"] for line in ended] == ["cancelled"]
+
+
+def test_the_sensors_record_a_failed_run_with_its_cause_and_load_it_into_the_tables(ui):
+    run_id = ui.started("breaks")
+    assert ui.finished(run_id)["status"] == "FAILURE"
+    (line,) = wait_for(lambda: [line for line in ui.journal(run_id) if line["kind"] == "run_finished"])
+    assert (line["status"], line["cause"]) == ("failed", "command_failed")
+    sql = f"SELECT status, cause FROM runs WHERE run = '{run_id}'"  # noqa: S608 - the id is Dagster's own
+    settings = Settings(home=ui.home)
+    assert ask(settings, sql, limit=1)[1].rows == (("failed", "command_failed"),)
+
+
+def test_ctrl_c_ends_everything_that_was_started_runs_included(ui):
+    run_id = ui.started("slow", seconds=302)
+    sleeper = the_sleeper(ui, 302)
+    everything = ui.children()
+    assert ui.stop() == 130
+    wait_for(lambda: all(gone(process) for process in [*everything, sleeper]))
+    with socket.socket() as probe:
+        assert probe.connect_ex(("127.0.0.1", ui.port)) != 0
+    assert all(line["run"] == run_id for line in ui.journal(run_id))

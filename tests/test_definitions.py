@@ -1,0 +1,54 @@
+import subprocess
+import sys
+
+import dagster as dg
+import pytest
+
+from elexirion_dagster import definitions
+from optimizer_assets import definitions as optimizer
+
+HEAVY = ("duckdb", "dspy", "litellm", "anthropic", "httpx", "openai", "google.genai")
+LOAD = """
+import sys, dagster as dg, {module} as module
+repository = module.defs().get_repository_def()
+dg.Definitions.validate_loadable(module.defs())
+print(*sorted(sys.modules))
+"""
+
+
+@pytest.mark.parametrize("module", ["elexirion_dagster.definitions", "optimizer_assets.definitions"])
+def test_loading_a_code_location_imports_no_database_and_no_model_library(module, environ, tmp_path):
+    command = [sys.executable, "-c", LOAD.format(module=module)]
+    done = subprocess.run(command, env=environ, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    loaded = set(done.stdout.split())
+    assert "dagster" in loaded
+    assert not loaded & set(HEAVY)
+
+
+def test_every_shipped_pipeline_is_a_job_with_our_executor(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    repository = definitions.defs().get_repository_def()
+    jobs = {job.name: job for job in repository.get_all_jobs()}
+    assert "nightly_scan" in jobs
+    assert not [name for name in jobs if "__broken" in name]
+    assert {job.executor_def.name for job in jobs.values()} == {"threads"}
+
+
+def test_the_users_own_pipelines_go_before_the_shipped_ones(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "pipelines_yaml"
+    folder.mkdir()
+    text = "name: nightly_scan\ndescription: mine\nsteps:\n- {name: a, type: set, vars: {x: 1}}\n"
+    (folder / "nightly_scan.yaml").write_text(text)
+    (folder / "torn.yaml").write_text("[")
+    repository = definitions.defs().get_repository_def()
+    assert repository.get_job("nightly_scan").description == "mine"
+    assert repository.has_job("torn__broken")
+
+
+def test_the_optimizer_says_what_it_needs_and_loads_without_it():
+    assert "dspy" in optimizer.optimizer_note()
+    repository = optimizer.defs().get_repository_def()
+    key = dg.AssetKey(["outcomes", "nightly_scan"])
+    assert optimizer.optimizer_note() in repository.assets_defs_by_key[key].descriptions_by_key[key]
