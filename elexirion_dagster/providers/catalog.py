@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from importlib.util import find_spec
 from types import MappingProxyType
 
 from elexirion_dagster.errors import InputError
@@ -141,11 +142,22 @@ def _open_gemini(settings: Settings) -> Provider:
     return GeminiProvider.from_settings(settings)
 
 
+def _open_gemini_legacy(settings: Settings) -> Provider:
+    # The SDK takes 1.2 s to import (measured) and may be absent; runs on another model need neither.
+    from elexirion_dagster.providers.gemini_legacy import GeminiLegacyProvider  # noqa: PLC0415
+
+    return GeminiLegacyProvider.from_settings(settings)
+
+
 def _open_local(settings: Settings) -> Provider:
     # httpx takes 120 ms to import (measured); runs on another model need not wait for it.
     from elexirion_dagster.providers.local import LocalProvider  # noqa: PLC0415
 
     return LocalProvider.from_settings(settings)
+
+
+def _has_gemini_legacy() -> bool:
+    return find_spec("google.generativeai") is not None
 
 
 def _local_model(settings: Settings) -> str:
@@ -174,6 +186,12 @@ _ENTRIES: Mapping[str, _Entry] = MappingProxyType(
             configured=lambda settings: settings.gemini_api_key is not None,
             default_model=lambda settings: settings.gemini_model,
             mend="Set GEMINI_API_KEY.",
+        ),
+        "gemini-legacy": _Entry(
+            open=_open_gemini_legacy,
+            configured=lambda settings: settings.gemini_api_key is not None and _has_gemini_legacy(),
+            default_model=lambda settings: settings.gemini_model,
+            mend="Set GEMINI_API_KEY and run: pip install 'elexirion[gemini-legacy]'",
         ),
         "local": _Entry(
             open=_open_local,

@@ -16,8 +16,9 @@ from pydantic import SecretStr
 from elexirion_dagster.errors import Cancelled, ElexirionError, InputError
 from elexirion_dagster.providers.base import Capabilities, Provider, ProviderError
 from elexirion_dagster.providers.gemini_body import content_body, model_path, takes_schema
-from elexirion_dagster.providers.gemini_errors import FAULTS, answered, broken
-from elexirion_dagster.providers.gemini_reply import Assembly, no_answer, read_answer
+from elexirion_dagster.providers.gemini_errors import FAULTS, IN_STREAM, answered, broken
+from elexirion_dagster.providers.gemini_reply import no_answer, read_answer
+from elexirion_dagster.providers.gemini_stream import assemble
 from elexirion_dagster.providers.sockets import Watch, watch_sockets
 from elexirion_dagster.records import Json, Reply, Request
 from elexirion_dagster.settings import Settings
@@ -27,7 +28,6 @@ _VERSION = "v1beta"
 _CONNECT_S = 10.0
 _CONNECTIONS = 1024
 """As many as a run may have threads."""
-_OK = 200
 _FAULTS = (errors.APIError, *FAULTS)
 
 
@@ -108,7 +108,7 @@ class GeminiProvider(Provider):
             readable = "json" in _content_type(answer)
             return json.loads(answer.body or "") if readable else answer.body
         except _FAULTS as error:
-            raise _failure(error, cancelled, None) from None
+            raise _failure(error, cancelled, begun=False) from None
 
     def _streamed(
         self,
@@ -117,26 +117,14 @@ class GeminiProvider(Provider):
         cancelled: threading.Event | None,
         on_text: Callable[[str], None] | None,
     ) -> Json:
-        """Read the stream to its end, past the finish reason too, so that its connection can serve again."""
-        assembly, told = Assembly(), False
         path = f"{model_path(request.model)}:streamGenerateContent?alt=sse"
         chunks = self._api.request_streamed("post", path, content_body(request), options)
-        while True:
-            try:
-                chunk = next(chunks, None)
-                text = assembly.take(_event(chunk)) if chunk is not None else ""
-            except _FAULTS as error:
-                if assembly.done:
-                    break
-                raise _failure(error, cancelled, assembly, partial=told) from None
-            if chunk is None:
-                break
-            if text and on_text is not None:
-                told = True
-                on_text(text)
-        if not assembly.done:
-            raise _failure(EOFError("no chunk had a finish reason"), cancelled, assembly, partial=told)
-        return assembly.body()
+        return assemble(
+            map(_event, chunks),
+            on_text,
+            faults=_FAULTS,
+            failure=lambda error, begun: _failure(error, cancelled, begun=begun),
+        )
 
 
 def _soon_connected(call: httpx2.Request) -> None:
@@ -159,20 +147,11 @@ def _event(chunk: types.HttpResponse) -> Mapping[str, Json]:
     return found
 
 
-def _failure(
-    error: Exception, cancelled: threading.Event | None, assembly: Assembly | None, *, partial: bool = False
-) -> ElexirionError:
+def _failure(error: Exception, cancelled: threading.Event | None, *, begun: bool) -> ElexirionError:
     if cancelled is not None and cancelled.is_set():
         return Cancelled()
-    begun = assembly is not None and assembly.begun
-    failure = _translated(error, begun=begun)
-    failure.partial = partial
-    return failure
-
-
-def _translated(error: Exception, *, begun: bool) -> ProviderError:
     if not isinstance(error, errors.APIError):
         return broken(error, begun=begun)
-    sent_as_status = isinstance(error.response, httpx2.Response)
-    headers = error.response.headers if sent_as_status else {}
-    return answered(error.details, error.code if sent_as_status else _OK, headers, begun=begun)
+    if isinstance(error.response, httpx2.Response):
+        return answered(error.details, error.response.status_code, error.response.headers, begun=begun)
+    return answered(error.details, IN_STREAM, {}, begun=begun)

@@ -47,7 +47,8 @@ _STATUSES: Mapping[str, Cause] = MappingProxyType(
 )
 _TOO_LONG = "exceeds the maximum number of tokens"
 _BAD_KEY = ("api key not valid", "api key expired", "api key not found")
-_OK = 200
+IN_STREAM = 200
+"""The status of an error inside a stream that had begun well."""
 _BAD_REQUEST = 400
 _UNSENT = (
     httpx2.ConnectError,
@@ -63,12 +64,12 @@ _SHOWN_CHARS = 500
 
 
 def answered(said: Json, status: int, headers: Mapping[str, str], *, begun: bool) -> ProviderError:
-    """Read an error body; `status` is 200 inside a stream, and an answer that had `begun` is billed."""
+    """Read an error body; `status` is IN_STREAM inside a stream, and an answer that had `begun` is billed."""
     error = error_of(said)
     name = error.get("status")
     details = [detail for detail in error.get("details") or () if isinstance(detail, dict)]
     cause = _cause(error, details, status)
-    where = "inside the stream" if status == _OK else f"status {status}"
+    where = "inside the stream" if status == IN_STREAM else f"status {status}"
     return ProviderError(
         f"Gemini answered {name or 'an error'} ({where}): {error.get('message')!s:.{_SHOWN_CHARS}}",
         cause=cause,
@@ -113,7 +114,7 @@ def _cause(error: Mapping[str, Json], details: list[dict[str, Json]], status: in
         return "billing" if "billing" in said else "auth"
     if isinstance(name, str) and name in _STATUSES:
         return _STATUSES[name]
-    return "connection" if status == _OK else _bad_request(said) if status == _BAD_REQUEST else cause_of(status)
+    return "connection" if status == IN_STREAM else _bad_request(said) if status == _BAD_REQUEST else cause_of(status)
 
 
 def _bad_request(said: str) -> Cause:

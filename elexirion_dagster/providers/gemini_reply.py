@@ -1,6 +1,6 @@
-"""A generateContent answer becomes a Reply, or a ProviderError when it is none; streamed chunks become an answer."""
+"""An answer of generateContent becomes a Reply, or a ProviderError when it is none."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from types import MappingProxyType
 
 from elexirion_dagster.errors import Cause
@@ -65,35 +65,6 @@ _FINISH_NUMBERS = MappingProxyType(
 _BLOCK_NUMBERS = MappingProxyType({1: "SAFETY", 2: "OTHER", 3: "BLOCKLIST", 4: "PROHIBITED_CONTENT", 5: "IMAGE_SAFETY"})
 """Enum values as numbers, which the older SDK asks the API for."""
 _REFUSED_MEND = "Reword the request, or name another model in the failover list."
-
-
-class Assembly:
-    """One streamed answer under way; `begun` once a chunk came, `done` once one carried an end."""
-
-    def __init__(self) -> None:
-        self.begun = False
-        self.done = False
-        self._head: dict[str, Json] = {}
-        self._candidate: dict[str, Json] = {}
-        self._usage: dict[str, Json] = {}
-        self._parts: list[Json] = []
-
-    def take(self, chunk: Mapping[str, Json]) -> str:
-        """Add one chunk and return the text it brings."""
-        self.begun = True
-        self._head |= {name: value for name, value in chunk.items() if name not in ("candidates", "usageMetadata")}
-        self._usage |= chunk.get("usageMetadata") or {}
-        candidate = next(iter(chunk.get("candidates") or ()), {})
-        parts = (candidate.get("content") or {}).get("parts") or []
-        self._candidate |= candidate
-        self._parts += parts
-        self.done = self.done or bool(candidate.get("finishReason") or _block_reason(chunk))
-        return "".join(part["text"] for part in parts if _is_text(part))
-
-    def body(self) -> dict[str, Json]:
-        """Return the answer as a plain one carries it."""
-        candidate = {**self._candidate, "content": {"parts": list(_joined(self._parts))}}
-        return {**self._head, "candidates": [candidate], "usageMetadata": self._usage}
 
 
 def read_answer(body: Json, request: Request, provider: str, latency_s: float) -> Reply:
@@ -199,34 +170,6 @@ def _read(part: dict[str, Json], unique: str, body: Mapping[str, Json]) -> list[
         case _ if not part.keys() & {"text", "functionCall"}:
             return [ThinkingBlock(part)]
     raise _failed("malformed_output", f"expected a whole text or function call, came {part!r:.200}", body)
-
-
-def _joined(parts: list[Json]) -> Iterator[Json]:
-    """Put the pieces of streamed text back together; a signed part stays apart, as the API asks of clients."""
-    run: list[Json] = []
-    for part in parts:
-        if run and not (_is_piece(part) and _is_piece(run[-1]) and part.get("thought") == run[-1].get("thought")):
-            yield _merged(run)
-            run = []
-        run.append(part)
-    if run:
-        yield _merged(run)
-
-
-def _merged(run: list[Json]) -> Json:
-    return run[0] if len(run) == 1 else {**run[0], "text": "".join(part["text"] for part in run)}
-
-
-def _is_piece(part: Json) -> bool:
-    return isinstance(part, dict) and isinstance(part.get("text"), str) and part.keys() <= {"text", "thought"}
-
-
-def _is_text(part: Mapping[str, Json]) -> bool:
-    return isinstance(part.get("text"), str) and part.get("thought") is not True
-
-
-def _block_reason(body: Mapping[str, Json]) -> Json:
-    return (body.get("promptFeedback") or {}).get("blockReason")
 
 
 def _failed(cause: Cause, message: str, body: Mapping[str, Json], *, category: str | None = None) -> ProviderError:
