@@ -28,6 +28,7 @@ _VERSION = "v1beta"
 _CONNECT_S = 10.0
 _CONNECTIONS = 1024
 """As many as a run may have threads."""
+_EVENTS = "text/event-stream"
 _FAULTS = (errors.APIError, *FAULTS)
 
 
@@ -44,7 +45,7 @@ class GeminiProvider(Provider):
         self._key = key
         self._watch = Watch()
         limits = httpx2.Limits(max_connections=_CONNECTIONS, max_keepalive_connections=_CONNECTIONS)
-        self._http = httpx2.Client(limits=limits, event_hooks={"request": [_soon_connected]})
+        self._http = httpx2.Client(limits=limits, event_hooks={"request": [_soon_connected], "response": [_checked]})
         watch_sockets(self._http, self._watch, httpcore2.ReadTimeout)
         options = types.HttpOptions(
             base_url=base_url or _BASE_URL,
@@ -104,9 +105,7 @@ class GeminiProvider(Provider):
     ) -> Json:
         path = f"{model_path(request.model)}:generateContent"
         try:
-            answer = self._api.request("post", path, content_body(request), options)
-            readable = "json" in _content_type(answer)
-            return json.loads(answer.body or "") if readable else answer.body
+            return json.loads(self._api.request("post", path, content_body(request), options).body or "")
         except _FAULTS as error:
             raise _failure(error, cancelled, begun=False) from None
 
@@ -133,14 +132,15 @@ def _soon_connected(call: httpx2.Request) -> None:
     bounds["connect"] = min(bounds["connect"], _CONNECT_S)
 
 
-def _content_type(answer: types.HttpResponse) -> str:
-    return (answer.headers or {}).get("content-type", "")
+def _checked(answer: httpx2.Response) -> None:
+    """Refuse an answer by its content type before any of it is read; the SDK does not look at it."""
+    wanted = _EVENTS if answer.url.params.get("alt") == "sse" else "json"
+    came = answer.headers.get("content-type", "")
+    if answer.is_success and wanted not in came:
+        raise no_answer(came)
 
 
 def _event(chunk: types.HttpResponse) -> Mapping[str, Json]:
-    came = _content_type(chunk)
-    if "text/event-stream" not in came:
-        raise no_answer(came)
     found = json.loads(chunk.body or "")
     if not isinstance(found, dict):
         raise TypeError(f"a chunk that is no object: {found!r:.100}")

@@ -67,7 +67,7 @@ def answered(said: Json, status: int, headers: Mapping[str, str], *, begun: bool
     """Read an error body; `status` is IN_STREAM inside a stream, and an answer that had `begun` is billed."""
     error = error_of(said)
     name = error.get("status")
-    details = [detail for detail in error.get("details") or () if isinstance(detail, dict)]
+    details = _objects(error.get("details"))
     cause = _cause(error, details, status)
     where = "inside the stream" if status == IN_STREAM else f"status {status}"
     return ProviderError(
@@ -125,8 +125,12 @@ def _bad_request(said: str) -> Cause:
 
 def _is_spent(detail: Mapping[str, Json]) -> bool:
     """Whether a violated quota will not come back soon: it is one of a whole day, or there is none at all."""
-    violations = [each for each in detail.get("violations") or () if isinstance(each, dict)]
+    violations = _objects(detail.get("violations"))
     return any("PerDay" in str(each.get("quotaId")) or str(each.get("quotaValue")) == "0" for each in violations)
+
+
+def _objects(value: Json) -> list[dict[str, Json]]:
+    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
 
 
 def _retry_s(details: list[dict[str, Json]], headers: Mapping[str, str]) -> float | None:

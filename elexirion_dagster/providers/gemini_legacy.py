@@ -59,9 +59,7 @@ class GeminiLegacyProvider(Provider):
         self._wire = _Wire(self._http)
         manager = _ClientManager()
         endpoint = (base_url or _BASE_URL).rstrip("/")
-        manager.configure(
-            api_key=key.get_secret_value(), transport="rest", client_options={"api_endpoint": endpoint}
-        )
+        manager.configure(api_key=key.get_secret_value(), transport="rest", client_options={"api_endpoint": endpoint})
         self._client = manager.get_default_client("generative")
         session = self._client.transport._session  # noqa: SLF001  the SDK offers no way to hand it one
         session.mount("https://", self._wire)

@@ -24,6 +24,7 @@ _CONNECT_S = 10.0
 _LIST_S = 10.0
 _CONNECTIONS = 1024
 """As many as a run may have threads."""
+_EVENTS = "text/event-stream"
 _CAPABILITIES = Capabilities(output_schema=True, tools=True, streaming=True)
 
 
@@ -108,7 +109,7 @@ class LocalProvider(Provider):
         try:
             response = self._client.send(call)
             if response.is_success:
-                return response.json() if "json" in response.headers.get("content-type", "") else response.text
+                return response.json() if "json" in response.headers.get("content-type", "json") else response.text
         except FAULTS as error:
             raise self._failure(error, cancelled) from None
         raise status_error(response)
@@ -141,8 +142,8 @@ class LocalProvider(Provider):
     def _opened(self, call: httpx.Request, cancelled: threading.Event | None) -> httpx.Response:
         try:
             response = self._client.send(call, stream=True)
-            came = response.headers.get("content-type", "")
-            if response.is_success and "text/event-stream" in came:
+            came = response.headers.get("content-type", _EVENTS)
+            if response.is_success and _EVENTS in came:
                 return response
             response.read()
         except FAULTS as error:

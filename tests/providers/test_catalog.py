@@ -1,5 +1,6 @@
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
 
 import pytest
 from pydantic import SecretStr
@@ -14,6 +15,8 @@ from elexirion_dagster.settings import Settings
 NONE = Settings()
 KEYED = Settings(anthropic_api_key=SecretStr("sk-test"), anthropic_model="claude-opus-4-5")
 LOCAL = Settings(local_base_url="http://127.0.0.1:9/v1", local_model="qwen")
+GOOGLE = Settings(gemini_api_key=SecretStr("sk-test"))
+LEGACY = find_spec("google.generativeai") is not None
 BOTH = Settings(**{**KEYED.model_dump(), "local_base_url": "http://127.0.0.1:9/v1", "local_model": "qwen"})
 
 
@@ -29,7 +32,7 @@ def test_a_model_is_a_provider_and_a_name_that_may_hold_slashes():
         ("Locale/qwen", "Did you mean 'local'"),
         ("claude-opus-4-5", "provider/model"),
         ("anthropic/", "anthropic/claude"),
-        ("zzz/model", "anthropic, local, fake"),
+        ("zzz/model", "anthropic, gemini, gemini-legacy, local, fake"),
     ],
 )
 def test_a_name_nobody_knows_is_refused_with_what_is_near(name, said):
@@ -44,6 +47,9 @@ def test_a_name_nobody_knows_is_refused_with_what_is_near(name, said):
         (NONE, ()),
         (KEYED, ("anthropic/claude-opus-4-5",)),
         (LOCAL, ("local/qwen",)),
+        (GOOGLE, ("gemini/gemini-2.5-flash",)),
+        (BOTH.model_copy(update={"gemini_api_key": SecretStr("sk-test")}), ("anthropic/claude-opus-4-5",)),
+        (LOCAL.model_copy(update={"gemini_api_key": SecretStr("sk-test")}), ("gemini/gemini-2.5-flash",)),
         (BOTH, ("anthropic/claude-opus-4-5",)),
         (BOTH.model_copy(update={"model": "local"}), ("local/qwen",)),
         (NONE.model_copy(update={"model": "fake/x"}), ("fake/x",)),
@@ -78,7 +84,14 @@ def test_plain_local_takes_the_servers_first_model():
 
 
 def test_every_provider_says_whether_it_is_configured_and_how_to_mend_it():
-    assert [(name, ok) for name, ok, _ in configured(LOCAL)] == [("anthropic", False), ("local", True), ("fake", True)]
+    assert [(name, ok) for name, ok, _ in configured(LOCAL)] == [
+        ("anthropic", False),
+        ("gemini", False),
+        ("gemini-legacy", False),
+        ("local", True),
+        ("fake", True),
+    ]
+    assert [name for name, ok, _ in configured(GOOGLE) if ok] == ["gemini", *["gemini-legacy"] * LEGACY, "fake"]
     assert all(mend for _, _, mend in configured(NONE))
 
 
@@ -95,11 +108,32 @@ def test_each_provider_is_opened_once_for_all_threads():
     providers.close()
 
 
-def test_every_catalogued_provider_opens_under_its_own_name():
-    providers = Providers(BOTH)
-    for name, _, _ in configured(BOTH):
+def test_every_configured_provider_opens_under_its_own_name():
+    everything = BOTH.model_copy(update={"gemini_api_key": SecretStr("sk-test")})
+    providers = Providers(everything)
+    names = [name for name, ok, _ in configured(everything) if ok]
+    assert len(names) == len(configured(everything)) - (not LEGACY)
+    for name in names:
         assert providers.open(name).name == name
     providers.close()
+
+
+@pytest.mark.parametrize(
+    ("environ", "key"),
+    [
+        ({"GEMINI_API_KEY": "a"}, "a"),
+        ({"GOOGLE_API_KEY": "b"}, "b"),
+        ({"GEMINI_API_KEY": "a", "GOOGLE_API_KEY": "b"}, "b"),
+        ({"GEMINI_API_KEY": "a", "GOOGLE_API_KEY": ""}, "a"),
+    ],
+)
+def test_googles_key_is_read_in_the_order_of_googles_sdk(environ, key):
+    assert Settings.from_env(environ).gemini_api_key.get_secret_value() == key
+
+
+def test_the_older_sdk_is_named_when_it_is_absent():
+    mends = {name: mend for name, _, mend in configured(GOOGLE)}
+    assert "elexirion[gemini-legacy]" in mends["gemini-legacy"]
 
 
 def test_a_provider_that_is_handed_in_goes_before_the_catalogue():

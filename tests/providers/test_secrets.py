@@ -11,6 +11,7 @@ from elexirion_dagster.errors import ElexirionError
 from elexirion_dagster.providers.anthropic import AnthropicProvider
 from elexirion_dagster.providers.base import ProviderError
 from elexirion_dagster.providers.catalog import Providers
+from elexirion_dagster.providers.gemini import GeminiProvider
 from elexirion_dagster.providers.local import LocalProvider
 from elexirion_dagster.records import Message, Request, TextBlock
 from elexirion_dagster.rehearsal.script import Script
@@ -31,17 +32,29 @@ FAULTS = [
     {"kind": "refusal", "category": CANARY},
     {"kind": "error_event", "type": CANARY},
     {"kind": "stall", "seconds": 60},
+    {"kind": "wrong_content_type"},
+    {"kind": "status", "status": 429, "error_code": CANARY, "message": "x"},
 ]
 
 
-@pytest.fixture(params=["anthropic", "local"])
-def opened(request):
-    def start(server):
-        if request.param == "anthropic":
-            return AnthropicProvider(SecretStr(CANARY), server.base_url)
-        return LocalProvider(f"{server.base_url}/v1", SecretStr(CANARY))
+def legacy(server):
+    pytest.importorskip("google.generativeai", reason="the extra gemini-legacy is not installed")
+    from elexirion_dagster.providers.gemini_legacy import GeminiLegacyProvider
 
-    return start
+    return GeminiLegacyProvider(SecretStr(CANARY), server.base_url)
+
+
+OPENERS = {
+    "anthropic": lambda server: AnthropicProvider(SecretStr(CANARY), server.base_url),
+    "gemini": lambda server: GeminiProvider(SecretStr(CANARY), server.base_url),
+    "gemini-legacy": legacy,
+    "local": lambda server: LocalProvider(f"{server.base_url}/v1", SecretStr(CANARY)),
+}
+
+
+@pytest.fixture(params=OPENERS)
+def opened(request):
+    return OPENERS[request.param]
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -61,6 +74,7 @@ def test_no_failure_shows_the_key(opened, caplog, fault, stream):
     assert caught.value.cause != "cancelled"
     assert CANARY not in shown
     assert CANARY not in caplog.text
+    assert not [record for record in caplog.records if CANARY in str(vars(record))]
     assert CANARY not in repr(server.requests)
 
 
@@ -68,9 +82,11 @@ def test_no_name_that_is_shown_holds_the_key(opened):
     with RehearsalServer() as server:
         provider = opened(server)
         provider.close()
-    settings = Settings(anthropic_api_key=SecretStr(CANARY), local_api_key=SecretStr(CANARY))
+    key = SecretStr(CANARY)
+    settings = Settings(anthropic_api_key=key, gemini_api_key=key, local_api_key=key)
     providers = Providers(settings)
     providers.open("anthropic")
+    providers.open("gemini")
     assert CANARY not in f"{provider!r} {provider} {settings!r} {providers!r} {vars(provider)}"
     providers.close()
 
