@@ -121,7 +121,7 @@ class GeminiProvider(Provider):
         return assemble(
             map(_event, chunks),
             on_text,
-            faults=_FAULTS,
+            faults=(*_FAULTS, ProviderError),
             failure=lambda error, begun: _failure(error, cancelled, begun=begun),
         )
 

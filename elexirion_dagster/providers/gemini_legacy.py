@@ -131,7 +131,7 @@ class GeminiLegacyProvider(Provider):
             return assemble(
                 _events(response),
                 on_text,
-                faults=FAULTS,
+                faults=(*FAULTS, ProviderError),
                 failure=lambda error, begun: _failure(error, cancelled, begun=begun),
             )
         finally:
@@ -168,7 +168,7 @@ class _Wire(BaseAdapter):
         request: requests.PreparedRequest,
         stream: bool = False,  # noqa: FBT001, FBT002  as above
         timeout: Any = None,
-        verify: Any = True,  # noqa: ARG002  as above
+        verify: Any = None,  # noqa: ARG002  as above
         cert: Any = None,  # noqa: ARG002  as above
         proxies: Any = None,  # noqa: ARG002  as above
     ) -> requests.Response:
@@ -176,8 +176,8 @@ class _Wire(BaseAdapter):
         call = self._http.build_request(
             request.method or "POST",
             request.url or "",
-            headers=dict(request.headers),
-            content=request.body,
+            headers={name: str(value) for name, value in request.headers.items()},
+            content=_bytes(request.body),
             timeout=httpx2.Timeout(timeout, connect=min(timeout, _CONNECT_S)),
         )
         answer = self._http.send(call, stream=True)
@@ -198,6 +198,10 @@ class _Wire(BaseAdapter):
         answer: httpx2.Response = self._came.answer
         del self._came.answer
         return answer
+
+
+def _bytes(body: Any) -> bytes:
+    return body if isinstance(body, bytes) else str(body or "").encode()
 
 
 def _refused(answer: httpx2.Response) -> ProviderError:

@@ -67,7 +67,8 @@ def _declared(tool: Tool) -> Json:
     parameters = older_schema(tool.input_schema)
     if parameters is None:
         raise ProviderError(
-            f"expected parameters of the tool {tool.name} that google-generativeai can express, came {tool.input_schema}",
+            f"expected parameters of the tool {tool.name} in a form that google-generativeai knows, "
+            f"came {tool.input_schema}",
             cause="bad_input",
             mend="Take the same model under gemini/ instead of gemini-legacy/.",
         )

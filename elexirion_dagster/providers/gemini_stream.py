@@ -27,7 +27,7 @@ class Assembly:
         self.begun = True
         self._head |= {name: value for name, value in chunk.items() if name not in ("candidates", "usageMetadata")}
         self._usage |= chunk.get("usageMetadata") or {}
-        candidate = next(iter(chunk.get("candidates") or ()), {})
+        candidate: Mapping[str, Json] = next(iter(chunk.get("candidates") or ()), {})
         parts = (candidate.get("content") or {}).get("parts") or []
         self._candidate |= candidate
         self._parts += parts
@@ -50,29 +50,36 @@ def assemble(
 ) -> Json:
     """Read a stream to its end, past the finish reason too, so that its connection can serve again.
 
-    A stream without a finish reason is no answer. `failure` words one of `faults`, told whether an answer had begun.
+    A stream without a finish reason is no answer. `failure` words one of `faults`, told whether an answer had begun;
+    a ProviderError among them is in words already.
     """
     assembly, told = Assembly(), False
     while True:
         try:
             chunk = next(chunks, None)
             text = assembly.take(chunk) if chunk is not None else ""
-            if chunk is None and not assembly.done:
-                raise EOFError("the stream ended without a finish reason")  # noqa: TRY301  one way out for all faults
-        except (ProviderError, *faults) as error:
+        except faults as error:
             if assembly.done:
-                break
+                return assembly.body()
             failed = error if isinstance(error, ProviderError) else failure(error, assembly.begun)
-            if isinstance(failed, ProviderError):
-                failed.partial = told
-                failed.billed = failed.billed or assembly.begun
-            raise failed from None
+            raise _during(failed, assembly, told=told) from None
         if chunk is None:
             break
         if text and on_text is not None:
             told = True
             on_text(text)
+    if not assembly.done:
+        failed = failure(EOFError("the stream ended without a finish reason"), assembly.begun)
+        raise _during(failed, assembly, told=told)
     return assembly.body()
+
+
+def _during(failed: ElexirionError, assembly: Assembly, *, told: bool) -> ElexirionError:
+    """Add what was known when it failed; an answer that had begun is billed."""
+    if isinstance(failed, ProviderError):
+        failed.partial = told
+        failed.billed = failed.billed or assembly.begun
+    return failed
 
 
 def array_items(pieces: Iterable[bytes]) -> Iterator[Json]:

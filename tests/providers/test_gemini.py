@@ -1,9 +1,9 @@
 """What Google's API and its SDK are known to do (measured), and what we make of it, over real sockets."""
 
 import json
-import os
 import subprocess
 import sys
+from pathlib import Path
 
 import httpx2
 import pytest
@@ -33,6 +33,7 @@ from elexirion_dagster.rehearsal.script import Script
 from elexirion_dagster.rehearsal.server import RehearsalServer
 from elexirion_dagster.settings import Settings
 
+ROOT = Path(__file__).parents[2]
 THOUGHT = {"text": "step by step " * 10, "thought": True, "thoughtSignature": "c2ln/+bmVk"}
 SIGNED_CALL = {"functionCall": {"name": "read", "args": {"path": "a"}}, "thoughtSignature": "c2lnbmVk"}
 UNKNOWN = {"hologram": {"depth": 3}}
@@ -519,7 +520,7 @@ def test_importing_the_catalogue_imports_no_sdk():
         "import sys, elexirion_dagster.providers.catalog; print({m for m in sys.modules if m.startswith('google.')})"
     )
     done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True, env={"PYTHONPATH": os.getcwd()}
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, env={"PYTHONPATH": str(ROOT)}
     )
     assert done.stdout.strip() == "set()"
 
@@ -530,13 +531,21 @@ VALUES = st.recursive(
         st.lists(inner, max_size=2)
         | st.dictionaries(
             st.sampled_from(
-                ["candidates", "content", "parts", "text", "thought", "functionCall", "name", "args", "finishReason"]
-                + [
+                [
+                    "candidates",
+                    "content",
+                    "parts",
+                    "text",
+                    "thought",
+                    "thoughtSignature",
+                    "functionCall",
+                    "name",
+                    "args",
+                    "finishReason",
                     "promptFeedback",
                     "blockReason",
                     "usageMetadata",
                     "promptTokenCount",
-                    "thoughtSignature",
                     "responseId",
                 ]
             ),
@@ -549,9 +558,9 @@ VALUES = st.recursive(
 
 @given(VALUES)
 def test_no_body_raises_anything_but_a_provider_error(value):
-    for given in (value, {"candidates": [value]}, body(parts=[value]), body("STOP", [{"functionCall": value}])):
+    for found in (value, {"candidates": [value]}, body(parts=[value]), body("STOP", [{"functionCall": value}])):
         try:
-            reply = read(given)
+            reply = read(found)
         except ProviderError:
             continue
         assert all(isinstance(block, TextBlock | ThinkingBlock | ToolUseBlock) for block in reply.blocks)
