@@ -14,7 +14,7 @@ from elexirion_dagster.operations.pipelines import listing
 from elexirion_dagster.providers.catalog import configured, resolve
 from elexirion_dagster.settings import Settings
 
-_PACKAGES = ("elexirion", "dagster", "dagster-webserver", "duckdb", "anthropic")
+_PACKAGES = ("elexirion", "dagster", "dagster-webserver", "duckdb", "anthropic", "google-genai")
 
 
 @dataclass(frozen=True, slots=True)

@@ -155,3 +155,80 @@ def test_a_broken_script_ends_the_process_with_its_reason(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (2, "")
     assert "script.yaml:1:" in done.stderr
+
+
+GEMINI_ASK = {"contents": [{"role": "user", "parts": [{"text": "hello"}]}]}
+GEMINI = "/v1beta/models/gemini-2.5-flash"
+
+
+def events(answer):
+    return [json.loads(line.removeprefix("data: ")) for line in answer.text.split("\r\n\r\n") if line]
+
+
+def test_gemini_is_spoken_plainly(played):
+    answer = httpx.post(f"{played().base_url}{GEMINI}:generateContent", json=GEMINI_ASK)
+    assert answer.headers["x-elexirion-rehearsal"] == "script"
+    body = answer.json()
+    assert body["modelVersion"] == "rehearsal-script"
+    assert body["candidates"][0]["finishReason"] == "STOP"
+    assert body["usageMetadata"]["totalTokenCount"] == 1 + body["usageMetadata"]["candidatesTokenCount"]
+
+
+def test_a_gemini_stream_is_events_when_asked_for_and_one_array_otherwise(played):
+    url = f"{played(answers=[{'text': 'x' * 100}]).base_url}{GEMINI}:streamGenerateContent"
+    sse, array = httpx.post(f"{url}?alt=sse", json=GEMINI_ASK), httpx.post(url, json=GEMINI_ASK)
+    assert sse.headers["content-type"] == "text/event-stream"
+    assert array.headers["content-type"].startswith("application/json")
+    for chunks in (events(sse), array.json()):
+        assert len(chunks) > 3
+        assert [chunk["candidates"][0].get("finishReason") for chunk in chunks[-2:]] == [None, "STOP"]
+
+
+def test_gemini_counts_tokens_without_a_model_call(played):
+    server = played()
+    assert httpx.post(f"{server.base_url}{GEMINI}:countTokens", json=GEMINI_ASK).json() == {"totalTokens": 1}
+    assert server.count == 0
+
+
+def test_gemini_errors_carry_their_hint_in_the_body(played):
+    fault = {"kind": "status", "status": 429, "retry_after_s": 2, "retry_after_ms": 1500, "error_code": "X"}
+    answer = httpx.post(f"{played(faults=[fault]).base_url}{GEMINI}:generateContent", json=GEMINI_ASK)
+    assert "retry-after" not in answer.headers
+    assert answer.json()["error"]["status"] == "RESOURCE_EXHAUSTED"
+    assert [detail.get("retryDelay", detail.get("reason")) for detail in answer.json()["error"]["details"]] == [
+        "1.5s",
+        "X",
+    ]
+
+
+def test_gemini_enums_are_numbers_when_asked_for(played):
+    url = f"{played().base_url}{GEMINI}:generateContent?%24alt=json%3Benum-encoding%3Dint"
+    assert httpx.post(url, json=GEMINI_ASK).json()["candidates"][0]["finishReason"] == 1
+
+
+def test_a_gemini_request_without_contents_is_refused(played):
+    assert httpx.post(f"{played().base_url}{GEMINI}:generateContent", json=ASK).status_code == 400
+
+
+ALL = {
+    **dict.fromkeys(PATHS, ASK),
+    f"{GEMINI}:generateContent": GEMINI_ASK,
+    f"{GEMINI}:streamGenerateContent": GEMINI_ASK,
+}
+
+
+@pytest.mark.parametrize("path", ALL)
+@pytest.mark.parametrize("fault", [{"kind": "slow_drip", "size": 7, "every_ms": 0}, {"kind": "wrong_content_type"}])
+def test_a_drip_and_a_wrong_content_type_leave_the_body_as_it_is(played, path, fault):
+    server = played(answers=[{"text": "x" * 100}], faults=[{**fault, "nth": 1}])
+    for stream in ({}, {"stream": True}) if "messages" in ALL[path] else ({},):
+        first, second = (httpx.post(server.base_url + path, json={**ALL[path], **stream}) for _ in range(2))
+        assert len(first.content) == len(second.content)
+        assert (first.headers["content-type"] == "text/plain") is (fault["kind"] == "wrong_content_type")
+        server = played(answers=[{"text": "x" * 100}], faults=[{**fault, "nth": 1}])
+
+
+@pytest.mark.parametrize("path", ALL)
+def test_a_reply_of_five_megabytes_is_played_whatever_max_tokens_says(played, path):
+    answer = httpx.post(played(answers=[{"text": "abc", "size_kb": 5000}]).base_url + path, json=ALL[path])
+    assert answer.text.count("a") > 1_660_000
