@@ -95,7 +95,10 @@ class Run:
 
     def _settled(self, complete: dict[str, Json]) -> dict[str, Json]:
         """The inputs as they were when the root run began. Secrets among them are not kept, so they come again."""
-        shown: dict[str, Json] = self._redactor.tree(complete)
+        try:
+            shown: dict[str, Json] = self._redactor.tree(complete)
+        except RecursionError as error:
+            raise InputError("the inputs are nested too deeply", mend="Put them into a file.") from error
         pinned: dict[str, Json] = self._pins.fixed("inputs", lambda: shown)
         if pinned == shown:
             return complete
