@@ -246,6 +246,7 @@ def test_a_failed_attempt_counts_as_what_it_may_have_cost(start, error, usd):
     result = rehearsed.all()["ask"]
     bound = rehearsed.lines("intent")[0]["max_usd"]
     assert spent(rehearsed).usd == pytest.approx(bound if usd == "bound" else usd)
+    assert spent(rehearsed).reserved_usd == 0
     assert result.cost_usd == (None if usd == "bound" else pytest.approx(usd))
 
 
