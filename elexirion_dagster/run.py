@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -44,6 +45,7 @@ TRIGGER_TAG = "elexirion/trigger"
 CLI = "cli"
 """Value of TRIGGER_TAG of a run that works in the user's own terminal."""
 PROGRESS_EVERY_S = 1.0
+_SECRET_NAME = re.compile("KEY|TOKEN|SECRET|PASSW|CREDENTIAL", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,7 @@ class Run:
         home = open_home(settings.home)
         self._replay = Replay.load(home, info.root_run)
         self.journal = JournalWriter(home, root_run=info.root_run, run=info.run)
-        self._redactor = Redactor(secrets=_secrets(settings))
+        self._redactor = Redactor(secrets=_secrets(pipeline, settings))
         self._providers = Providers(settings, opened)
         self._ledger = Ledger(home)
         self._pins = RunPins(
@@ -297,6 +299,8 @@ def _limits(pipeline: Pipeline, info: RunInfo, settings: Settings) -> tuple[Limi
     return tuple(limits)
 
 
-def _secrets(settings: Settings) -> list[str]:
+def _secrets(pipeline: Pipeline, settings: Settings) -> list[str]:
+    """Our own keys, and what the pipeline may read of the environment under a secret's name."""
     keys = (settings.anthropic_api_key, settings.local_api_key)
-    return [key.get_secret_value() for key in keys if key is not None]
+    named = [settings.environ.get(name, "") for name in pipeline.env if _SECRET_NAME.search(name)]
+    return [key.get_secret_value() for key in keys if key is not None] + named

@@ -209,7 +209,7 @@ def test_when_all_items_failed_the_whole_failed(one, on_error):
 def test_skipped_items_make_the_whole_skipped_for_their_reason(one):
     result = one(ask(), settings={"model": None}, tags={"elexirion/model": "none"}, items=["0", "1"])
     assert result.status == "skipped"
-    assert "no model is configured" in result.reason
+    assert "no model was wanted" in result.reason
 
 
 def test_no_items_succeed_with_no_results(one):

@@ -13,6 +13,26 @@ steps:
     assert start(text).all()["swap"].data == {"a": 2, "b": 1}
 
 
+def test_a_variable_with_a_secret_s_name_is_used_but_not_kept(start):
+    text = """
+env: [DB_PASSWORD]
+steps:
+  - {name: s, type: set, vars: {x: "{{ env.DB_PASSWORD }}"}}
+  - {name: c, type: command, run: [sh, -c, 'test "$GIVEN" = hunter22'], env: {GIVEN: "{{ env.DB_PASSWORD }}"}}
+"""
+    rehearsed = start(text, settings={"environ": {"DB_PASSWORD": "hunter22"}})
+    results = rehearsed.all()
+    assert results["s"].data == {"x": "[redacted:secret]"}
+    assert results["c"].status == "succeeded"
+    assert "hunter22'" not in str(results["s"])
+
+
+def test_an_unset_variable_is_a_failure_not_a_blank(one):
+    assert (
+        one("env: [NOTHING]\nsteps: [{name: s, type: set, vars: {x: '{{ env.NOTHING }}'}}]").error.cause == "bad_input"
+    )
+
+
 def test_a_secret_from_the_environment_is_not_kept(start):
     text = "env: [SERVICE]\nsteps: [{name: s, type: set, vars: {x: 'use {{ env.SERVICE }}'}}]"
     secret = "ghp_" + "x1" * 20
