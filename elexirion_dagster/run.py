@@ -78,6 +78,7 @@ class Run:
         self.settings = settings
         self.cancelled = threading.Event()
         self.limits = _limits(pipeline, info, settings)
+        complete = complete_inputs(pipeline, info.inputs)
         home = open_home(settings.home)
         self._replay = Replay.load(home, info.root_run)
         self.journal = JournalWriter(home, root_run=info.root_run, run=info.run)
@@ -87,13 +88,17 @@ class Run:
         self._pins = RunPins(
             pipeline, settings, home, self.journal, pinned=self._replay.pins, override=info.tags.get(MODEL_TAG)
         )
-        self.inputs = self._settled(complete_inputs(pipeline, info.inputs))
-        self._started_at = self._pins.fixed("started_at", lambda: datetime.now(UTC).isoformat())
-        self._runner = Runner(self._replay, model=info.tags.get(MODEL_TAG))
-        seconds = pipeline.budget.seconds
-        self._deadline = None if seconds is None else time.monotonic() + seconds
-        self._shared = self._share(make_workspace(home, info.root_run))
-        self._announce()
+        try:
+            self.inputs = self._settled(complete)
+            self._started_at = self._pins.fixed("started_at", lambda: datetime.now(UTC).isoformat())
+            self._runner = Runner(self._replay, model=info.tags.get(MODEL_TAG))
+            seconds = pipeline.budget.seconds
+            self._deadline = None if seconds is None else time.monotonic() + seconds
+            self._shared = self._share(make_workspace(home, info.root_run))
+            self._announce()
+        except BaseException:
+            self.close()
+            raise
 
     def _settled(self, complete: dict[str, Json]) -> dict[str, Json]:
         """The inputs as they were when the root run began. Secrets among them are not kept, so they come again."""
