@@ -54,9 +54,8 @@ def main() -> None:
     pool = best["thread pool over the SDK"]
     for name, seconds in best.items():
         rate = CALLS / seconds
-        print(
-            f"{name:28} {seconds:6.2f} s  {rate:6.0f} calls/s  {IDEAL_S / seconds:5.0%} of ideal  {pool / seconds:5.0%} of the pool"
-        )
+        figures = f"{IDEAL_S / seconds:5.0%} of ideal  {pool / seconds:5.0%} of the pool"
+        print(f"{name:28} {seconds:6.2f} s  {rate:6.0f} calls/s  {figures}")
 
 
 @contextlib.contextmanager
