@@ -6,7 +6,6 @@ from elexirion_dagster.settings import Settings
 from elexirion_dagster.spec.pipeline import Pipeline
 from elexirion_dagster.spec.steps import asks_model
 
-
 __all__ = ["NO_MODEL", "model_note", "model_tags"]
 
 
