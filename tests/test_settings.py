@@ -12,6 +12,8 @@ def test_variables_are_read_by_their_names():
             "ELEXIRION_HOME": "~/there",
             "ELEXIRION_MODEL": "fake",
             "ANTHROPIC_API_KEY": "not-a-key",
+            "ELEXIRION_GEMINI_BASE_URL": "http://127.0.0.1:9",
+            "ELEXIRION_GEMINI_MODEL": "gemini-3.5-flash",
             "ELEXIRION_MAX_THREADS": "7",
             "ELEXIRION_BUDGET_USD_PER_DAY": "2.5",
         }
@@ -19,6 +21,20 @@ def test_variables_are_read_by_their_names():
     assert settings.home == Path("~/there").expanduser()
     assert (settings.model, settings.max_threads, settings.budget_usd_per_day) == ("fake", 7, 2.5)
     assert settings.anthropic_api_key.get_secret_value() == "not-a-key"
+    assert (settings.gemini_base_url, settings.gemini_model) == ("http://127.0.0.1:9", "gemini-3.5-flash")
+
+
+@pytest.mark.parametrize(
+    ("environ", "key"),
+    [
+        ({"GEMINI_API_KEY": "a"}, "a"),
+        ({"GOOGLE_API_KEY": "b"}, "b"),
+        ({"GEMINI_API_KEY": "a", "GOOGLE_API_KEY": "b"}, "b"),
+        ({"GEMINI_API_KEY": "a", "GOOGLE_API_KEY": ""}, "a"),
+    ],
+)
+def test_googles_key_is_read_in_the_order_of_googles_sdk(environ, key):
+    assert Settings.from_env(environ).gemini_api_key.get_secret_value() == key
 
 
 def test_an_empty_variable_counts_as_unset():
@@ -42,7 +58,9 @@ def test_an_unusable_value_is_refused_by_the_variable_s_name(name, value):
 
 
 def test_a_key_is_never_shown():
-    settings = Settings.from_env({"ANTHROPIC_API_KEY": "not-a-key", "OTHER_TOKEN": "abcdefgh"})
+    settings = Settings.from_env(
+        {"ANTHROPIC_API_KEY": "not-a-key", "GEMINI_API_KEY": "not-a-key", "OTHER_TOKEN": "abcdefgh"}
+    )
     assert "not-a-key" not in repr(settings)
     assert "abcdefgh" not in repr(settings)
     assert "not-a-key" not in str(settings.model_dump(exclude={"environ"}))

@@ -118,19 +118,6 @@ def test_every_configured_provider_opens_under_its_own_name():
     providers.close()
 
 
-@pytest.mark.parametrize(
-    ("environ", "key"),
-    [
-        ({"GEMINI_API_KEY": "a"}, "a"),
-        ({"GOOGLE_API_KEY": "b"}, "b"),
-        ({"GEMINI_API_KEY": "a", "GOOGLE_API_KEY": "b"}, "b"),
-        ({"GEMINI_API_KEY": "a", "GOOGLE_API_KEY": ""}, "a"),
-    ],
-)
-def test_googles_key_is_read_in_the_order_of_googles_sdk(environ, key):
-    assert Settings.from_env(environ).gemini_api_key.get_secret_value() == key
-
-
 def test_the_older_sdk_is_named_when_it_is_absent():
     mends = {name: mend for name, _, mend in configured(GOOGLE)}
     assert "elexirion[gemini-legacy]" in mends["gemini-legacy"]
