@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from elexirion_dagster.dialects.load import load_string
 from elexirion_dagster.errors import InputError
@@ -206,3 +207,12 @@ def test_many_calls_are_announced_with_model_and_ceiling_before_the_first(start)
     kinds = [line["kind"] for line in rehearsed.lines()]
     assert kinds.index("progress") < kinds.index("intent")
     assert rehearsed.lines("progress")[0]["note"] == "2 items go to fake/fake, at most $2.00"
+
+
+@pytest.mark.parametrize("field", ["anthropic_api_key", "gemini_api_key", "local_api_key"])
+def test_our_own_keys_are_not_kept_whatever_their_shape(start, field):
+    key = "shaped like nothing"
+    rehearsed = start(f"steps: [{{name: s, type: set, vars: {{v: {key}}}}}]", settings={field: SecretStr(key)})
+    rehearsed.all()
+    assert rehearsed.lines("step")
+    assert key not in str(rehearsed.lines())

@@ -4,6 +4,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from math import ceil
 from typing import Self
 
@@ -122,12 +123,13 @@ class GeminiProvider(Provider):
     ) -> Json:
         path = f"{model_path(request.model)}:streamGenerateContent?alt=sse"
         chunks = self._api.request_streamed("post", path, content_body(request), options)
-        return assemble(
-            map(_event, chunks),
-            on_text,
-            faults=(*_FAULTS, ProviderError),
-            failure=lambda error, begun: _failure(error, cancelled, begun=begun),
-        )
+        with closing(chunks):
+            return assemble(
+                map(_event, chunks),
+                on_text,
+                faults=(*_FAULTS, ProviderError),
+                failure=lambda error, begun: _failure(error, cancelled, begun=begun),
+            )
 
 
 def _soon_connected(call: httpx2.Request) -> None:

@@ -93,3 +93,8 @@ def test_every_row_of_the_table_can_be_read(name):
 def test_the_table_says_when_and_where_it_comes_from():
     assert TABLE["date"] >= "2026-01-01"
     assert "litellm" in TABLE["source"]
+
+
+@pytest.mark.parametrize("name", ["gemini/gemini-2.5-flash-001", "gemini-legacy/gemini-2.5-flash"])
+def test_a_snapshot_and_the_older_sdk_cost_what_the_model_costs(name):
+    assert price(*name.split("/")) == price("gemini", "gemini-2.5-flash") is not None
