@@ -407,5 +407,6 @@ def test_light_commands_import_nothing_heavy(environ, tmp_path, words):
     command = [sys.executable, "-c", LIGHT, *words]
     done = subprocess.run(command, env=environ, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0
-    loaded = {name.partition(".")[0] for name in done.stderr.split()}
+    modules = set(done.stderr.split()) - {"google"}  # a namespace that google-generativeai opens in every interpreter
+    loaded = {name.partition(".")[0] for name in modules}
     assert not loaded & {"dagster", "duckdb", "dspy", "litellm", "anthropic", "openai", "httpx", "google"}
