@@ -300,7 +300,7 @@ print(before, loaded, rss())
 def test_a_file_that_is_no_model_is_told_without_a_crash(tmp_path, content):
     file = tmp_path / "odd.gguf"
     file.write_bytes(content)
-    with pytest.raises(ProviderError, match="odd.gguf") as caught:
+    with pytest.raises(ProviderError, match=r"odd\.gguf") as caught:
         opened().send(request(model=str(file)), timeout_s=60)
     assert (caught.value.cause, caught.value.billed) == ("model_not_found", False)
 

@@ -9,7 +9,7 @@ from elexirion_dagster.providers.turns import Limit, Turns
 
 
 def queued(turns, count):
-    while len(turns._queue) < count:
+    while len(turns._queue) < count:  # noqa: SLF001  no public name tells who waits
         time.sleep(0.001)
 
 
