@@ -14,10 +14,10 @@ import platformdirs
 import psutil
 import pytest
 
-from elexirion_dagster.errors import Cancelled, InputError
+from elexirion_dagster.errors import Cancelled
 from elexirion_dagster.providers.base import ProviderError
-from elexirion_dagster.providers.catalog import ModelRef, Providers, configured, resolve
-from elexirion_dagster.records import Message, Request, TextBlock, Tool, Usage
+from elexirion_dagster.providers.catalog import Providers
+from elexirion_dagster.records import Message, Request, TextBlock, Tool
 from elexirion_dagster.settings import Settings
 
 CACHED = platformdirs.user_cache_path("elexirion") / "tests" / "cache" / "models" / "smollm2-135m.gguf"
@@ -351,30 +351,3 @@ def test_a_model_in_the_cache_is_named_without_its_path(home_path):
     reply = providers.open("embedded").send(request(model="mine"), timeout_s=60)
     providers.close()
     assert (reply.model, reply.usage.output_tokens > 0) == ("mine", True)
-
-
-@needs_extra
-def test_the_name_alone_means_the_configured_model():
-    assert resolve("embedded", Settings()) == (ModelRef("embedded", "smollm2-135m"),)
-    chosen = Settings.from_env({"ELEXIRION_EMBEDDED_MODEL": "/models/big.gguf"})
-    assert resolve("embedded", chosen) == (ModelRef("embedded", "/models/big.gguf"),)
-    assert resolve("embedded//models/big.gguf", Settings()) == resolve("embedded", chosen)
-
-
-def test_auto_never_takes_it(home_path):
-    assert resolve("auto", Settings(home=home_path)) == ()
-
-
-def test_without_the_extra_the_mend_names_it():
-    row = next(row for row in configured(Settings()) if row[0] == "embedded")
-    assert row[1] is EXTRA
-    assert "elexirion[embedded]" in row[2]
-    if not EXTRA:
-        with pytest.raises(InputError, match="not configured"):
-            resolve("embedded", Settings())
-
-
-@needs_model
-def test_usage_is_plain_numbers(provider):
-    usage = provider.send(request(max_tokens=2), timeout_s=60).usage
-    assert usage == Usage(int(usage.input_tokens), 2)
