@@ -22,6 +22,7 @@ bench:
     python -m benchmarks.fan_out
     python -m benchmarks.overhead
     python -m benchmarks.scan
+    python -m benchmarks.embedded
 
 dev:
     elexirion up

@@ -22,6 +22,7 @@ _VARIABLES = {
     "local_base_url": "ELEXIRION_LOCAL_URL",
     "local_api_key": "ELEXIRION_LOCAL_API_KEY",
     "local_model": "ELEXIRION_LOCAL_MODEL",
+    "embedded_model": "ELEXIRION_EMBEDDED_MODEL",
     "max_threads": "ELEXIRION_MAX_THREADS",
     "budget_usd_per_day": "ELEXIRION_BUDGET_USD_PER_DAY",
     "log_level": "ELEXIRION_LOG_LEVEL",
@@ -57,6 +58,8 @@ class Settings(BaseModel):
     """`ELEXIRION_LOCAL_API_KEY`: only where the local server wants one."""
     local_model: str | None = None
     """`ELEXIRION_LOCAL_MODEL`: the model that `auto` and plain `local` take at the local server."""
+    embedded_model: str = "smollm2-135m"
+    """`ELEXIRION_EMBEDDED_MODEL`: what plain `embedded` takes: a pulled model's name or a GGUF's absolute path."""
     max_threads: int = Field(default=64, ge=1, le=1024)
     """`ELEXIRION_MAX_THREADS`: how many threads one run may use, nested fan-outs included."""
     budget_usd_per_day: float | None = Field(default=None, gt=0)

@@ -19,6 +19,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "list": ("pipelines.list_pipelines", "The pipelines there are, with their inputs."),
     "check": ("pipelines.check", "Check pipelines without running anything."),
     "schema": ("pipelines.schema", "The JSON Schema of pipelines, for editors."),
+    "models": ("models.models", "Models that run inside the process: list them, pull one."),
     "outcomes": ("outcomes.outcomes", "What runs left behind, from the DuckDB tables."),
     "doctor": ("instance.doctor", "What is configured, what is missing, how to mend it."),
     "init": ("instance.init", "Create the home and its Dagster instance."),

@@ -10,6 +10,7 @@ from elexirion_dagster.codebase.analyzers.catalog import ANALYZERS
 from elexirion_dagster.codebase.executables import find
 from elexirion_dagster.errors import ElexirionError
 from elexirion_dagster.operations.instance import init
+from elexirion_dagster.operations.local_models import models as local_models
 from elexirion_dagster.operations.pipelines import listing
 from elexirion_dagster.providers.catalog import configured, resolve
 from elexirion_dagster.settings import Settings
@@ -29,7 +30,14 @@ class Diagnosis:
 
 def examine(settings: Settings) -> list[Diagnosis]:
     """Look at everything a run needs, without network."""
-    return [*_programs(), _home(settings), *_models(settings), *_pipelines(settings), _optimizer()]
+    return [
+        *_programs(),
+        _home(settings),
+        *_models(settings),
+        *_pipelines(settings),
+        _optimizer(),
+        *_embedded(settings),
+    ]
 
 
 def _programs() -> Iterator[Diagnosis]:
@@ -95,3 +103,10 @@ def _version(package: str) -> str | None:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
         return None
+
+
+def _embedded(settings: Settings) -> Iterator[Diagnosis]:
+    for model in local_models(settings):
+        mend = None if model.file else f"elexirion models pull {model.name}"
+        detail = f"{model.file or 'not pulled'} ({model.note})"
+        yield Diagnosis(f"model embedded/{model.name}", bool(model.file) or None, detail, mend)
