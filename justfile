@@ -22,6 +22,12 @@ bench:
     python -m benchmarks.fan_out
     python -m benchmarks.overhead
     python -m benchmarks.scan
+    python -m benchmarks.rates
+
+# Long proofs: kills at every moment, races for a budget
+soak:
+    python -m benchmarks.soak.kill_matrix
+    python -m benchmarks.soak.budget_race
 
 dev:
     elexirion up

@@ -39,7 +39,10 @@ def main() -> None:
     print(f"{CALLS} calls, {PARALLEL} at once, {LATENCY_MS} ms each; ideal {IDEAL_S:.2f} s")
     with server() as url:
         os.environ["ANTHROPIC_API_KEY"] = "rehearsal"
-        contenders: dict[str, Callable[[str], float]] = {"thread pool over the SDK": pool_s, "elexirion for_each": ours_s}
+        contenders: dict[str, Callable[[str], float]] = {
+            "thread pool over the SDK": pool_s,
+            "elexirion for_each": ours_s,
+        }
         with contextlib.suppress(ImportError):
             import dspy  # noqa: F401, PLC0415 - only where the extra is installed
 
@@ -51,7 +54,9 @@ def main() -> None:
     pool = best["thread pool over the SDK"]
     for name, seconds in best.items():
         rate = CALLS / seconds
-        print(f"{name:28} {seconds:6.2f} s  {rate:6.0f} calls/s  {IDEAL_S / seconds:5.0%} of ideal  {pool / seconds:5.0%} of the pool")
+        print(
+            f"{name:28} {seconds:6.2f} s  {rate:6.0f} calls/s  {IDEAL_S / seconds:5.0%} of ideal  {pool / seconds:5.0%} of the pool"
+        )
 
 
 @contextlib.contextmanager
@@ -70,7 +75,9 @@ def server() -> Iterator[str]:
 def ours_s(url: str) -> float:
     """Wall seconds of the for_each step, journal and all."""
     with tempfile.TemporaryDirectory() as home:
-        settings = Settings.from_env({"ELEXIRION_HOME": home, "ANTHROPIC_API_KEY": "rehearsal", "ANTHROPIC_BASE_URL": url})
+        settings = Settings.from_env(
+            {"ELEXIRION_HOME": home, "ANTHROPIC_API_KEY": "rehearsal", "ANTHROPIC_BASE_URL": url}
+        )
         run_id = str(uuid.uuid4())
         info = RunInfo(run=run_id, root_run=run_id, inputs={"numbers": list(range(CALLS))}, tags={}, trigger="cli")
         pipeline = load_string(PIPELINE).pipeline

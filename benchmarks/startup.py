@@ -56,7 +56,13 @@ def main() -> None:
         commands = {
             "python -c pass": [sys.executable, "-c", "pass"],
             "elexirion --help": [sys.executable, "-m", "elexirion_dagster.cli.main", "--help"],
-            "elexirion check (10 files)": [sys.executable, "-m", "elexirion_dagster.cli.main", "check", *map(str, files)],
+            "elexirion check (10 files)": [
+                sys.executable,
+                "-m",
+                "elexirion_dagster.cli.main",
+                "check",
+                *map(str, files),
+            ],
         }
         medians = {name: statistics.median(cpu_s(command) for _ in range(RUNS)) for name, command in commands.items()}
         bare = medians["python -c pass"]
