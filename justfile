@@ -7,7 +7,7 @@ default:
 all: lint types test
 
 test *args:
-    python -m pytest -n 2 {{args}}
+    python -m pytest -n 2 --dist loadfile {{args}}
 
 lint:
     ruff format --check .

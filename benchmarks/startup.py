@@ -28,7 +28,7 @@ steps:
 def cpu_s(command: list[str]) -> float:
     """User and system seconds of one command, children included."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run(command, check=True, capture_output=True)  # noqa: S603 - our own commands
+    subprocess.run(command, check=True, capture_output=True)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
@@ -43,7 +43,7 @@ def heavy_imports(arguments: list[str]) -> list[str]:
         "    except SystemExit: pass\n"
         f"print([name for name in {HEAVY!r} if name in sys.modules])\n"
     )
-    done = subprocess.run([sys.executable, "-c", code, *arguments], check=True, capture_output=True, text=True)  # noqa: S603
+    done = subprocess.run([sys.executable, "-c", code, *arguments], check=True, capture_output=True, text=True)
     return list(eval(done.stdout.strip().splitlines()[-1]))  # noqa: S307 - printed by the line above
 
 

@@ -97,7 +97,7 @@ class StorageError(ElexirionError):
         super().__init__(message, cause="storage", mend=mend)
 
 
-class Cancelled(ElexirionError):
+class Cancelled(ElexirionError):  # noqa: N818 - the name of the cause
     """The run was told to stop while this was under way."""
 
     def __init__(self, message: str = "the run was cancelled") -> None:

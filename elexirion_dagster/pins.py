@@ -49,8 +49,16 @@ class RunPins:
 
     @property
     def env(self) -> Mapping[str, str]:
-        """The environment variables that the pipeline lists."""
-        return {name: self._settings.environ.get(name, "") for name in self._pipeline.env}
+        """The environment variables that the pipeline lists, as far as they are set."""
+        environ = self._settings.environ
+        return {name: environ[name] for name in self._pipeline.env if name in environ}
+
+    @property
+    def no_model(self) -> str:
+        """Why no model is asked, where none is."""
+        if self._override == NO_MODEL:
+            return "no model was wanted for this run (--no-model)"
+        return "no model is configured: set ANTHROPIC_API_KEY or ELEXIRION_LOCAL_URL; `elexirion doctor` says more"
 
     def fixed(self, name: str, find: Callable[[], Json]) -> Json:
         """The pinned value of this name; what `find` gives is pinned when there is none."""

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -46,6 +47,7 @@ TRIGGER_TAG = "elexirion/trigger"
 CLI = "cli"
 """Value of TRIGGER_TAG of a run that works in the user's own terminal."""
 PROGRESS_EVERY_S = 1.0
+_SECRET_NAME = re.compile("KEY|TOKEN|SECRET|PASSW|CREDENTIAL", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,27 +80,35 @@ class Run:
         self.settings = settings
         self.cancelled = threading.Event()
         self.limits = _limits(pipeline, info, settings)
+        complete = complete_inputs(pipeline, info.inputs)
         self._prices = own_prices(settings.prices)
+        self._providers = Providers(settings, opened)
         home = open_home(settings.home)
         self._replay = Replay.load(home, info.root_run)
         self.journal = JournalWriter(home, root_run=info.root_run, run=info.run)
-        self._redactor = Redactor(secrets=_secrets(settings))
-        self._providers = Providers(settings, opened)
+        self._redactor = Redactor(secrets=_secrets(pipeline, settings))
         self._ledger = Ledger(home)
         self._pins = RunPins(
             pipeline, settings, home, self.journal, pinned=self._replay.pins, override=info.tags.get(MODEL_TAG)
         )
-        self.inputs = self._settled(complete_inputs(pipeline, info.inputs))
-        self._started_at = self._pins.fixed("started_at", lambda: datetime.now(UTC).isoformat())
-        self._runner = Runner(self._replay, model=info.tags.get(MODEL_TAG))
-        seconds = pipeline.budget.seconds
-        self._deadline = None if seconds is None else time.monotonic() + seconds
-        self._shared = self._share(make_workspace(home, info.root_run))
-        self._announce()
+        try:
+            self.inputs = self._settled(complete)
+            self._started_at = self._pins.fixed("started_at", lambda: datetime.now(UTC).isoformat())
+            self._runner = Runner(self._replay, model=info.tags.get(MODEL_TAG))
+            seconds = pipeline.budget.seconds
+            self._deadline = None if seconds is None else time.monotonic() + seconds
+            self._shared = self._share(make_workspace(home, info.root_run))
+            self._announce()
+        except BaseException:
+            self.close()
+            raise
 
     def _settled(self, complete: dict[str, Json]) -> dict[str, Json]:
         """The inputs as they were when the root run began. Secrets among them are not kept, so they come again."""
-        shown: dict[str, Json] = self._redactor.tree(complete)
+        try:
+            shown: dict[str, Json] = self._redactor.tree(complete)
+        except RecursionError as error:
+            raise InputError("the inputs are nested too deeply", mend="Put them into a file.") from error
         pinned: dict[str, Json] = self._pins.fixed("inputs", lambda: shown)
         if pinned == shown:
             return complete
@@ -299,6 +309,8 @@ def _limits(pipeline: Pipeline, info: RunInfo, settings: Settings) -> tuple[Limi
     return tuple(limits)
 
 
-def _secrets(settings: Settings) -> list[str]:
+def _secrets(pipeline: Pipeline, settings: Settings) -> list[str]:
+    """Our own keys, and what the pipeline may read of the environment under a secret's name."""
     keys = (settings.anthropic_api_key, settings.local_api_key)
-    return [key.get_secret_value() for key in keys if key is not None]
+    named = [settings.environ.get(name, "") for name in pipeline.env if _SECRET_NAME.search(name)]
+    return [key.get_secret_value() for key in keys if key is not None] + named

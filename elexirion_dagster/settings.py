@@ -122,4 +122,7 @@ class Settings(BaseModel):
             variable = _VARIABLES[str(first["loc"][0])]
             message = f"{variable}={first['input']!r} cannot be used: {first['msg']}"
             raise InputError(message, mend=f"Set {variable} to another value, or unset it.") from error
+        if settings.pipelines is not None and not settings.pipelines.is_dir():
+            message = f"ELEXIRION_PIPELINES={str(settings.pipelines)!r} is no folder"
+            raise InputError(message, mend="Set ELEXIRION_PIPELINES to a folder of pipelines, or unset it.")
         return settings.model_copy(update={"home": settings.home.expanduser().absolute()})

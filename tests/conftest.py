@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rehearsed import run_one, start_run  # noqa: F401 - fixtures
 
 REPOSITORY = Path(__file__).parents[1]
 _SECRET = ("KEY", "TOKEN", "SECRET", "PASSWORD")

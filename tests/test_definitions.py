@@ -5,6 +5,9 @@ import dagster as dg
 import pytest
 
 from elexirion_dagster import definitions
+from elexirion_dagster.dialects.load import load_any
+from elexirion_dagster.operations.launch import execute
+from elexirion_dagster.settings import Settings
 from optimizer_assets import definitions as optimizer
 
 HEAVY = ("duckdb", "dspy", "litellm", "anthropic", "httpx", "openai", "google.genai")
@@ -52,3 +55,31 @@ def test_the_optimizer_says_what_it_needs_and_loads_without_it():
     repository = optimizer.defs().get_repository_def()
     key = dg.AssetKey(["outcomes", "nightly_scan"])
     assert optimizer.optimizer_note() in repository.assets_defs_by_key[key].descriptions_by_key[key]
+
+
+ASKING = """
+name: asking
+model: fake/parrot
+steps:
+  - {name: one, type: llm, prompt: Say one.}
+  - {name: two, type: llm, prompt: Say two.}
+"""
+
+
+def test_the_asset_of_a_pipeline_counts_what_its_model_calls_came_to(tmp_path, home_path):
+    file = tmp_path / "asking.yaml"
+    file.write_text(ASKING, encoding="utf-8")
+    settings = Settings(home=home_path)
+    run_id = "0a0a0a0a-0000-4000-8000-000000000001"
+    assert execute(file, {}, run_id=run_id, tags={}, settings=settings).status == "succeeded"
+    asset = optimizer.outcomes_asset(load_any(file).pipeline, "")
+    with dg.instance_for_test(temp_dir=str(tmp_path)) as instance:
+        result = dg.materialize([asset], instance=instance)
+    (made,) = result.asset_materializations_for_node(asset.op.name)
+    assert (made.metadata["outcomes"].value, made.metadata["succeeded"].value) == (2, 2)
+    assert {record.data["step"] for record in made.metadata["by_step"].records} == {"one", "two"}
+
+
+def test_assets_of_the_optimizer_run_in_one_process():
+    executor = optimizer.defs().get_repository_def().get_implicit_global_asset_job_def().executor_def
+    assert executor.name == "in_process"

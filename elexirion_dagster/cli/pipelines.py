@@ -8,8 +8,8 @@ import click
 from elexirion_dagster.errors import PipelineError
 from elexirion_dagster.operations.pipelines import check as check_files
 from elexirion_dagster.operations.pipelines import listing
+from elexirion_dagster.operations.pipelines import schema as editor_schema
 from elexirion_dagster.settings import Settings
-from elexirion_dagster.spec.schema import editor_schema
 
 
 @click.command("list")

@@ -11,12 +11,9 @@ import click
 from elexirion_dagster.cli.exits import run_exit_code
 from elexirion_dagster.cli.finished import as_record, show_finished
 from elexirion_dagster.cli.live import shown
-from elexirion_dagster.dialects.load import load_any
-from elexirion_dagster.dialects.lookup import find
 from elexirion_dagster.errors import InputError
-from elexirion_dagster.operations.models import model_note
-from elexirion_dagster.operations.pipelines import read_inputs
-from elexirion_dagster.run import MODEL_TAG, complete_inputs
+from elexirion_dagster.operations.models import NO_MODEL, model_note, model_tags
+from elexirion_dagster.operations.pipelines import choose
 from elexirion_dagster.settings import Settings
 
 SCAN = "nightly_scan"
@@ -35,7 +32,7 @@ _as_json = click.option("--json", "as_json", is_flag=True, help="Print the outco
 def run(target: str, assignments: tuple[str, ...], *, model: str | None, no_model: bool, as_json: bool) -> int:
     """Run a pipeline with its inputs as KEY=VALUE."""
     settings = Settings.from_env(os.environ)
-    return _run(find(target, settings), assignments, _tags(model, no_model=no_model), settings, as_json=as_json)
+    return _run(target, assignments, _wanted(model, no_model=no_model), settings, as_json=as_json)
 
 
 @click.command()
@@ -49,30 +46,26 @@ def scan(path: str, *, model: str | None, no_model: bool, as_json: bool) -> int:
         mend = "Give the path of a folder." if not Path(path).exists() else "Give the folder it lies in."
         raise InputError(f"{path} is no folder", mend=mend)
     settings = Settings.from_env(os.environ)
-    return _run(find(SCAN, settings), (f"repo={path}",), _tags(model, no_model=no_model), settings, as_json=as_json)
+    return _run(SCAN, (f"repo={path}",), _wanted(model, no_model=no_model), settings, as_json=as_json)
 
 
-def _tags(model: str | None, *, no_model: bool) -> dict[str, str]:
+def _wanted(model: str | None, *, no_model: bool) -> str | None:
     if model and no_model:
         raise InputError("--model and --no-model exclude each other", mend="Give one of them.")
-    wanted = "none" if no_model else model
-    return {MODEL_TAG: wanted} if wanted else {}
+    return NO_MODEL if no_model else model
 
 
-def _run(file: Path, assignments: tuple[str, ...], tags: dict[str, str], settings: Settings, *, as_json: bool) -> int:
+def _run(target: str, assignments: tuple[str, ...], model: str | None, settings: Settings, *, as_json: bool) -> int:
     """Check inputs, say which model is asked, run, show the outcome; returns the exit code."""
-    pipeline = load_any(file).pipeline
-    inputs = read_inputs(pipeline, assignments)
-    complete = complete_inputs(pipeline, inputs)
-    given = {name: complete[name] for name in inputs}
+    chosen = choose(target, assignments, settings)
     run_id = str(uuid.uuid4())
     if not as_json:
-        click.echo(model_note(pipeline, tags.get(MODEL_TAG), settings), err=True)
+        click.echo(model_note(chosen.pipeline, model, settings), err=True)
     # Dagster takes 1.5 s to import (measured); commands that run nothing need not wait for it.
     from elexirion_dagster.operations.launch import execute  # noqa: PLC0415
 
-    with nullcontext() if as_json else shown(settings.home / "journal" / run_id, steps=len(pipeline.steps)):
-        finished = execute(file, given, run_id=run_id, tags=tags, settings=settings)
+    with nullcontext() if as_json else shown(settings.home / "journal" / run_id, steps=len(chosen.pipeline.steps)):
+        finished = execute(chosen.file, chosen.inputs, run_id=run_id, tags=model_tags(model), settings=settings)
     if as_json:
         click.echo(json.dumps(as_record(finished), ensure_ascii=False, indent=2))
     else:

@@ -60,15 +60,14 @@ def _from_document(document: Document) -> Loaded:
         pipeline = Pipeline.model_validate(document.data)
     except ValidationError as error:
         raise PipelineError(_problems(document, error.errors())) from error
-    issues = check(pipeline, Engine())
-    faults = [document.problem(issue.message, issue.path, issue.mend) for issue in issues if not issue.warning]
+    issues = sorted(check(pipeline, Engine()), key=lambda issue: document.position(issue.path))
+    faults, doubts = (
+        [document.problem(issue.message, issue.path, issue.mend) for issue in issues if issue.warning is warning]
+        for warning in (False, True)
+    )
     if faults:
         raise PipelineError(faults)
-    return Loaded(
-        pipeline,
-        document,
-        [document.problem(issue.message, issue.path, issue.mend) for issue in issues if issue.warning],
-    )
+    return Loaded(pipeline, document, doubts)
 
 
 def _problems(document: Document, details: list[ErrorDetails]) -> list[Problem]:

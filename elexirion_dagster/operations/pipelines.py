@@ -8,8 +8,10 @@ from elexirion_dagster.dialects.load import Loaded, load_any
 from elexirion_dagster.dialects.lookup import find, find_all
 from elexirion_dagster.errors import InputError, PipelineError
 from elexirion_dagster.records import Json
+from elexirion_dagster.run import complete_inputs
 from elexirion_dagster.settings import Settings
 from elexirion_dagster.spec.pipeline import Input, Pipeline
+from elexirion_dagster.spec.schema import editor_schema
 from elexirion_dagster.yamlio import load_text
 
 
@@ -21,6 +23,29 @@ class Listed:
     file: Path
     pipeline: Pipeline | None
     error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """A pipeline somebody wants to run: its file, itself, and the inputs that were given, checked."""
+
+    file: Path
+    pipeline: Pipeline
+    inputs: Mapping[str, Json]
+
+
+def choose(target: str, assignments: tuple[str, ...], settings: Settings) -> Chosen:
+    """The pipeline given by path or name, with inputs from `KEY=VALUE` words. Raises InputError, PipelineError."""
+    file = find(target, settings)
+    pipeline = load_any(file).pipeline
+    inputs = read_inputs(pipeline, assignments)
+    complete = complete_inputs(pipeline, inputs)
+    return Chosen(file, pipeline, {name: complete[name] for name in inputs})
+
+
+def schema() -> dict[str, Json]:
+    """The JSON Schema of a pipeline document, for editors."""
+    return editor_schema()
 
 
 def listing(settings: Settings) -> list[Listed]:

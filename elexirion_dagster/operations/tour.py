@@ -51,6 +51,8 @@ def _rows(settings: Settings, run: str, say: Callable[[str], None]) -> None:
     ingest(home)
     rows = query(home, _CALLS, (run,))
     say("rows of the table `calls` in DuckDB:")
-    widths = [max(len(str(cell)) for cell in (name, *(row[i] for row in rows.rows))) for i, name in enumerate(rows.columns)]
+    widths = [
+        max(len(str(cell)) for cell in (name, *(row[i] for row in rows.rows))) for i, name in enumerate(rows.columns)
+    ]
     for row in (rows.columns, *rows.rows):
         say("  " + "  ".join(str(cell).ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

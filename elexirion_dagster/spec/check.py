@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
+from keyword import iskeyword
 from types import MappingProxyType
 
 from elexirion_dagster.errors import ExpressionError
@@ -18,6 +19,26 @@ Path = tuple[str | int, ...]
 RESULT_FIELDS = ("text", "data", "status", "error", "reason", "cost_usd", "duration_s", "usage")
 RUN_FIELDS = ("id", "started_at", "pipeline")
 RESERVED = {"outputs": "the op that evaluates the pipeline's outputs"}
+KEPT_BY_DAGSTER = frozenset(
+    [
+        "arg_dict",
+        "bool",
+        "conf",
+        "config",
+        "context",
+        "dict",
+        "float",
+        "input",
+        "input_arg_dict",
+        "int",
+        "meta",
+        "output",
+        "output_arg_dict",
+        "str",
+        "type",
+    ]
+)
+"""Words that Dagster 1.13 allows as no job's name (its DISALLOWED_NAMES), besides Python's own."""
 RESERVED_IN_ITEMS = dict.fromkeys(("key", "item", "status"), "what every entry of a for_each's results has")
 _ROOTS = ("inputs", "steps", "vars", "run")
 _INERT = {
@@ -62,6 +83,7 @@ def check(pipeline: Pipeline, engine: Engine) -> list[Issue]:
         *_check_steps(pipeline, engine),
         *_check_graph(pipeline, engine),
         *_check_outputs(pipeline, engine),
+        *_check_name(pipeline),
         *_check_schedule(pipeline),
         *_inert(pipeline),
     ]
@@ -238,6 +260,13 @@ def _check_outputs(pipeline: Pipeline, engine: Engine) -> Iterator[Issue]:
     scope = replace(_start(pipeline), steps={step.name: step for step in pipeline.steps}, vars=_all_vars(pipeline))
     for text in texts(dict(pipeline.outputs), ("outputs",)):
         yield from _check_expression(text, (), scope, engine)
+
+
+def _check_name(pipeline: Pipeline) -> Iterator[Issue]:
+    if pipeline.name in KEPT_BY_DAGSTER or iskeyword(pipeline.name):
+        yield Issue(
+            ("name",), f"a job cannot be called {pipeline.name!r}", "Choose another name, and call the file so."
+        )
 
 
 def _check_schedule(pipeline: Pipeline) -> Iterator[Issue]:

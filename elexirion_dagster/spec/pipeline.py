@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from elexirion_dagster.records import Json
 from elexirion_dagster.spec.base import Name, Retry, Spec
@@ -122,8 +122,9 @@ class Pipeline(Spec):
     examples: tuple[Example, ...] | str | None = None
     """Labelled examples, or the file that holds them."""
 
-    @model_validator(mode="after")
-    def _own_workspace(self) -> Self:
-        if self.workspace is not None:
+    @field_validator("workspace")
+    @classmethod
+    def _own_workspace(cls, workspace: dict[str, str] | None) -> dict[str, str] | None:
+        if workspace is not None:
             raise ValueError("workspace.worktree_of needs a later version; leave it out: the run gets its own folder")
-        return self
+        return workspace

@@ -11,6 +11,7 @@ from elexirion_dagster.records import Json
 from elexirion_dagster.spec.base import Name, Spec
 
 _CRON_FIELDS = (("minute", 0, 59), ("hour", 0, 23), ("day of month", 1, 31), ("month", 1, 12), ("day of week", 0, 7))
+_DAYS = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 _CRON_PART = re.compile(r"(\*|(\d+)(-(\d+))?)(/(\d+))?")
 
 
@@ -31,6 +32,8 @@ class Schedule(Spec):
         for field, (name, low, high) in zip(fields, _CRON_FIELDS, strict=True):
             if not all(_cron_part_fits(part, low, high) for part in field.split(",")):
                 raise ValueError(f"{field!r} is no {name} of a cron schedule ({low} to {high}, with * , - and /)")
+        if not _date_comes(fields[2], fields[3]):
+            raise ValueError(f"day {fields[2]} of month {fields[3]} never comes")
         return cron
 
     @field_validator("timezone")
@@ -41,6 +44,15 @@ class Schedule(Spec):
         except (ZoneInfoNotFoundError, ValueError, OSError) as error:
             raise ValueError(f"{timezone!r} is no time zone such as UTC or Europe/Berlin") from error
         return timezone
+
+
+def _date_comes(days: str, months: str) -> bool:
+    """Whether one of the months has one of the days; steps and stars are taken to."""
+    if not (days + months).replace(",", "").replace("-", "").isdigit():
+        return True
+    first = min(int(part.split("-")[0]) for part in days.split(","))
+    bounds = (tuple(map(int, part.split("-"))) for part in months.split(","))
+    return any(first <= _DAYS[month - 1] for bound in bounds for month in range(bound[0], bound[-1] + 1))
 
 
 def _cron_part_fits(part: str, low: int, high: int) -> bool:

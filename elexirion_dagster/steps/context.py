@@ -37,6 +37,10 @@ class Slot:
 class Pins(Protocol):
     """What was settled when the root run began: which models, which prompts."""
 
+    @property
+    def no_model(self) -> str:
+        """Why no model is asked, where `models` is empty."""
+
     def models(self, model: Model | None) -> tuple[ModelRef, ...]:
         """The models behind a step's `model` (None: the pipeline's) in failover order; empty when none is there."""
 

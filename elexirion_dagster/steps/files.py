@@ -62,7 +62,7 @@ def _write(verb: WriteFile, ctx: StepContext) -> StepResult:
 def write_text(ctx: StepContext, path: str, text: str) -> str:
     """Write a file of the workspace and return its absolute path; PolicyError for a path that leads out."""
     target = confine(ctx.shared.workspace, path)
-    if target == ctx.shared.workspace or target.is_dir():
+    if target == ctx.shared.workspace or os.path.isdir(target):  # noqa: PTH112 - Path.is_dir raises for long names
         raise PolicyError(f"{path!r} is a folder, not a file", cause="tool_denied", mend="Name a file.")
     data = text.encode("utf-8", "backslashreplace")
     try:

@@ -87,6 +87,8 @@ class _FanOut:
     errors: list[StepError] = field(default_factory=list)
     reasons: Counter[str | None] = field(default_factory=Counter)
     spent: Tally = field(default_factory=Tally)
+    shown: Mapping[str, Json] = field(default_factory=dict)
+    """The first model call that was made, for people to look at."""
     done: int = 0
     stopped: bool = False
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -110,6 +112,8 @@ class _FanOut:
             self.entries[index] = entry
         self.counts[sequel.status] += 1
         self.done += 1
+        if sequel.shown and not self.shown:
+            self.shown = {**sequel.shown, "shown_item": self.keys[index]}
         if sequel.usage is not None:
             self.spent.add(sequel.cost_usd, sequel.usage)
         if sequel.error is not None:
@@ -128,7 +132,7 @@ class _FanOut:
         total = len(self.items)
         words = ("succeeded", "degraded", "skipped", "failed")
         data = {"items": total, **{word: self.counts[word] for word in words}}
-        done = StepResult("succeeded", data=data, results=results)
+        done = StepResult("succeeded", data=data, results=results, metadata=self.shown)
         if self.spent.attempts:
             done = replace(done, cost_usd=self.spent.cost_usd, usage=self.spent.usage)
         return self._judged(done, total)

@@ -16,14 +16,13 @@ from elexirion_dagster.spec.llm import LlmStep
 from elexirion_dagster.steps.context import Slot, StepContext
 
 _INPUT_PROMPTS, _INPUT_CHARS = 4, 4_000  # JSON escapes and short prompts over larger records stay whole
-NO_MODEL = "no model is configured; `elexirion doctor` says how to configure one"
 
 
 def run(step: LlmStep, ctx: StepContext) -> StepResult:
     """One call, at most one repair, further models by cause; skipped when no model is configured."""
     models = ctx.shared.pins.models(step.model)
     if not models:
-        return StepResult("skipped", reason=NO_MODEL)
+        return StepResult("skipped", reason=ctx.shared.pins.no_model)
     return _Asking(step, ctx, models).result()
 
 

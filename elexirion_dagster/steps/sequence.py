@@ -8,6 +8,8 @@ from elexirion_dagster.records import Json, Status, StepError, StepResult, Usage
 from elexirion_dagster.spec.steps import Step
 from elexirion_dagster.steps.context import Scope, StepContext, view
 
+_CALL = ("model", "prompt", "reply", "prompt_version", "shown_item")
+
 
 @dataclass(frozen=True, slots=True)
 class Sequel:
@@ -21,6 +23,8 @@ class Sequel:
     cost_usd: float | None
     usage: Usage | None
     vars: Mapping[str, Json]
+    shown: Mapping[str, Json]
+    """What the first step that asked a model shows of its call."""
 
 
 def run_sequence(
@@ -71,7 +75,13 @@ def _sequel(
         cost_usd=add_costs(results),
         usage=add_usage(results),
         vars=assigned,
+        shown=next((_call(result) for result in results if "prompt" in result.metadata), {}),
     )
+
+
+def _call(result: StepResult) -> dict[str, Json]:
+    """Model, prompt and reply out of a step's metadata."""
+    return {name: value for name, value in result.metadata.items() if name in _CALL}
 
 
 class Spent(Protocol):
@@ -109,4 +119,5 @@ def with_inner(result: StepResult, sequel: Sequel) -> StepResult:
         cost_usd=sequel.cost_usd,
         usage=sequel.usage,
         vars=sequel.vars,
+        metadata={**result.metadata, **sequel.shown},
     )

@@ -121,7 +121,7 @@ def test_json_of_a_run_is_the_whole_of_standard_output(elexirion_here, pipeline)
         (["run", "good", "count"], "Its inputs: count="),
         (["run", "good", "--model", "x/y", "--no-model"], "exclude each other"),
         (["run", "asking", "--model", "nobody/model"], "nobody"),
-        (["run", "asking", "--model", "anthropic/claude-sonnet-4-5"], "ANTHROPIC_API_KEY"),
+        (["run", "asking", "--model", "anthropic/claude-sonnet-5-5"], "ANTHROPIC_API_KEY"),
         (["run", "needy"], "needs the input goal"),
         (["scan", "no_such_folder"], "is no folder"),
         (["scan", "pipelines_yaml/good.yaml"], "is no folder"),

@@ -69,6 +69,10 @@ def test_ops_show_what_they_did(metadata, instance):
 
     each = {name: metadata["each"][name].value for name in ("items", "items_done", "items_failed", "items_skipped")}
     assert each == {"items": 3, "items_done": 2, "items_failed": 1, "items_skipped": 0}
+    assert metadata["each"]["model"].value == "fake/parrot"
+    item = metadata["each"]["shown_item"].value
+    assert f"Say {item}" in metadata["each"]["prompt"].value
+    assert "fake model" in metadata["each"]["reply"].value
     rows = [record.data for record in metadata["each"]["results"].records]
     assert [(row["item"], row["status"]) for row in rows] == [
         ("alpha", "succeeded"),

@@ -29,6 +29,19 @@ steps:
   - {name: looks, type: command, run: [ls, /there/is/no/such/place]}
 """
 
+MENDS = """
+name: mends
+inputs: {folder: {type: path}}
+steps:
+  - {name: first, type: set, vars: {x: 20}}
+  - {name: second, type: command, cwd: "{{ inputs.folder }}", run: [cat, number]}
+outputs: {sum: "{{ vars.x + (steps.second.text | int) }}"}
+"""
+
+_AGAIN = """
+mutation Again($params: ReexecutionParams!) { launchRunReexecution(reexecutionParams: $params) { __typename
+  ... on LaunchRunSuccess { run { runId } } ... on PythonError { message } } }
+"""
 _LAUNCH = """
 mutation Launch($params: ExecutionParams!) { launchRun(executionParams: $params) { __typename
   ... on LaunchRunSuccess { run { runId } }
@@ -91,6 +104,13 @@ class Ui:
     def started(self, job: str, **inputs: Any) -> str:
         """The id of a run that was launched."""
         answer = self.launch(job, inputs)
+        assert answer["__typename"] == "LaunchRunSuccess", answer
+        return answer["run"]["runId"]
+
+    def resumed(self, run_id: str) -> str:
+        """The id of a run that continues a failed one."""
+        params = {"parentRunId": run_id, "strategy": "FROM_FAILURE"}
+        answer = self.ask(_AGAIN, params=params)["launchRunReexecution"]
         assert answer["__typename"] == "LaunchRunSuccess", answer
         return answer["run"]["runId"]
 

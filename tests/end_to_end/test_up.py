@@ -86,11 +86,23 @@ def test_terminating_in_the_ui_ends_the_children_and_cancels_the_run(ui):
 def test_the_sensors_record_a_failed_run_with_its_cause_and_load_it_into_the_tables(ui):
     run_id = ui.started("breaks")
     assert ui.finished(run_id)["status"] == "FAILURE"
-    (line,) = wait_for(lambda: [line for line in ui.journal(run_id) if line["kind"] == "run_finished"])
+    line = wait_for(lambda: [line for line in ui.journal(run_id) if line["kind"] == "run_finished"])[0]
     assert (line["status"], line["cause"]) == ("failed", "command_failed")
     sql = f"SELECT status, cause FROM runs WHERE run = '{run_id}'"  # noqa: S608 - the id is Dagster's own
     settings = Settings(home=ui.home)
     assert ask(settings, sql, limit=1)[1].rows == (("failed", "command_failed"),)
+
+
+def test_reexecution_from_failure_continues_the_root_run_on_the_values_that_are_there(ui, tmp_path):
+    first = ui.started("mends", folder=str(tmp_path))
+    assert ui.finished(first)["status"] == "FAILURE"
+    (tmp_path / "number").write_text("22", encoding="utf-8")
+    second = ui.resumed(first)
+    found = ui.finished(second)
+    assert found["status"] == "SUCCESS"
+    assert {stats["stepKey"] for stats in found["stepStats"]} == {"second", "outputs"}
+    (line,) = [line for line in ui.journal(first) if line["kind"] == "outputs"]
+    assert (line["run"], line["outputs"]) == (second, {"sum": 42})
 
 
 def test_ctrl_c_ends_everything_that_was_started_runs_included(ui):

@@ -1,0 +1,57 @@
+import os
+import signal
+import sys
+import threading
+import time
+
+import psutil
+import pytest
+
+from elexirion_dagster.execution.processes import Group
+
+WAITS = [sys.executable, "-c", "import threading; threading.Event().wait()"]
+
+
+def test_the_first_program_that_ends_is_named_with_its_code_and_the_others_are_ended(tmp_path):
+    with Group(os.environ, cwd=tmp_path) as group:
+        group.start("waits", WAITS)
+        group.start("fails", [sys.executable, "-c", "raise SystemExit(7)"])
+        assert group.wait() == ("fails", 7)
+        children = psutil.Process().children()
+    assert not any(child.is_running() for child in children)
+
+
+def test_what_a_program_left_in_its_group_is_ended_with_it(tmp_path):
+    with Group(os.environ, cwd=tmp_path) as group:
+        group.start("starts", [sys.executable, "-c", "import subprocess; subprocess.Popen(['sleep', '313'])"])
+        assert group.wait() == ("starts", 0)
+    deadline = time.monotonic() + 10
+    while alive("313") and time.monotonic() < deadline:  # killed, and perhaps not gone yet
+        time.sleep(0.05)
+    assert not alive("313")
+
+
+def alive(seconds):
+    """The processes that sleep for so many seconds."""
+    processes = psutil.process_iter(["cmdline", "status"])
+    return [
+        process
+        for process in processes
+        if process.info["cmdline"] == ["sleep", seconds] and process.info["status"] != psutil.STATUS_ZOMBIE
+    ]
+
+
+def test_sigterm_is_a_wish_to_stop_and_the_handler_of_before_comes_back(tmp_path):
+    before = signal.getsignal(signal.SIGTERM)
+    timer = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGTERM))
+    group = Group(os.environ, cwd=tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        until_ended(group, timer)
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def until_ended(group, timer):
+    with group:
+        group.start("waits", WAITS)
+        timer.start()
+        group.wait()

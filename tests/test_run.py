@@ -1,0 +1,208 @@
+from pathlib import Path
+
+import pytest
+
+from elexirion_dagster.dialects.load import load_string
+from elexirion_dagster.errors import InputError
+from elexirion_dagster.run import complete_inputs, pipeline_hash
+from elexirion_dagster.store.home import Home
+from elexirion_dagster.store.prompts import promote, save, slot_hash
+
+ASK = "model: auto\nsteps: [{name: ask, type: llm, system: Be kind., prompt: go, output: {x: integer}}]"
+
+
+def pipeline(inputs):
+    return load_string(f"name: p\ninputs: {inputs}\nsteps: [{{name: s, type: set, vars: {{x: 1}}}}]").pipeline
+
+
+def test_defaults_fill_in_and_paths_become_absolute(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    declared = pipeline(
+        '{repo: {type: path, default: "."}, n: {type: integer, default: 3}, o: {type: string, default: null}}'
+    )
+    assert complete_inputs(declared, {}) == {"repo": str(tmp_path), "n": 3, "o": None}
+    assert complete_inputs(declared, {"repo": "~/x"})["repo"] == str(Path("~/x").expanduser())
+
+
+@pytest.mark.parametrize(
+    ("inputs", "given", "why"),
+    [
+        ("{a: {type: string}}", {}, "needs the input a"),
+        ("{a: {type: string}}", {"b": 1}, "no input 'b'"),
+        ("{a: {type: integer}}", {"a": "1"}, "must be a integer"),
+        ("{a: {type: integer}}", {"a": True}, "must be a integer"),
+        ("{a: {type: boolean}}", {"a": 1}, "must be a boolean"),
+        ("{a: {type: string, enum: [x, y]}}", {"a": "z"}, r"out of \['x', 'y'\]"),
+        ("{a: {type: path}}", {"a": "x\0y"}, "no usable path"),
+        ("{a: {type: path}}", {"a": "~nobody-of-that-name/x"}, "no usable path"),
+    ],
+)
+def test_wrong_inputs_are_refused_by_name(inputs, given, why):
+    with pytest.raises(InputError, match=why):
+        complete_inputs(pipeline(inputs), given)
+
+
+def test_inputs_nested_too_deeply_are_refused(start):
+    deep = []
+    for _ in range(2000):
+        deep = [deep]
+    with pytest.raises(InputError, match="nested too deeply"):
+        start("inputs: {x: {type: list}}\nsteps: [{name: s, type: set, vars: {x: 1}}]", x=deep)
+
+
+def test_the_hash_of_a_pipeline_follows_what_it_says():
+    one, same, other = (
+        load_string(f"name: p\nsteps: [{{name: s, type: set, vars: {{x: {x}}}}}]").pipeline for x in (1, 1, 2)
+    )
+    assert pipeline_hash(one) == pipeline_hash(same) != pipeline_hash(other)
+
+
+def test_the_model_stays_what_it_was_though_the_environment_changed(start):
+    text = 'model: auto\nsteps: [{name: ask, type: llm, prompt: one}, {name: bad, type: set, vars: {x: "{{ 1 / 0 }}"}}]'
+    first = start(text, settings={"model": "fake/old"})
+    first.all()
+    changed = text.replace("prompt: one", "prompt: two")
+    again = start(changed, root=first.run.info.root_run, settings={"model": "fake/new"})
+    again.all()
+    assert [request.model for request in again.fake.requests] == ["old"]
+
+
+def test_a_pinned_model_is_not_looked_up_again(start):
+    text = "model: anthropic/claude-sonnet-4-5\nsteps: [{name: ask, type: llm, prompt: %s}]"
+    from elexirion_dagster.providers.fake import FakeProvider
+
+    fake = FakeProvider()
+    key = {"model": None, "anthropic_api_key": "not-a-key"}
+    first = start(text % "one", settings=key, opened={"anthropic": fake})
+    first.all()
+    again = start(text % "two", root=first.run.info.root_run, settings={"model": None}, opened={"anthropic": fake})
+    assert again.all()["ask"].status == "succeeded"
+
+
+def test_a_changed_prompt_is_refused_in_words(start):
+    first = start(ASK, settings={"model": "fake"})
+    first.all()
+    again = start(ASK.replace("Be kind.", "Be rude."), root=first.run.info.root_run)
+    error = again.all()["ask"].error
+    assert error.cause == "bad_pipeline"
+    assert "not the same any more" in error.message
+    assert "start a new run" in error.mend
+
+
+def promoted(home, text, system, **more):
+    step = load_string(f"name: rehearsed\n{text}").pipeline.steps[0]
+    base = slot_hash(step.system, [])
+    version = save(
+        home, "rehearsed", "ask", base_hash=base, system=system, examples=[], parent=None, model=None, scores={}, **more
+    )
+    promote(home, "rehearsed", "ask", version.hash)
+    return version.hash
+
+
+def test_the_promoted_prompt_is_used_and_recorded(start, home_path):
+    start(ASK)  # makes the home
+    version = promoted(Home(home_path), ASK, "Be kind and brief.")
+    rehearsed = start(ASK)
+    rehearsed.all()
+    assert rehearsed.fake.requests[0].system == "Be kind and brief."
+    assert rehearsed.lines("reply")[0]["prompt_version"] == version
+
+
+def test_a_stale_promoted_prompt_is_left_alone_and_the_run_says_so(start, home_path):
+    start(ASK)
+    promoted(Home(home_path), ASK, "Be kind and brief.")
+    rehearsed = start(ASK.replace("Be kind.", "Be fair."))
+    result = rehearsed.run.step(rehearsed.run.pipeline.steps[0], {})
+    assert rehearsed.fake.requests[0].system == "Be fair."
+    assert "stale" in result.metadata["prompt_note"]
+
+
+def test_a_later_run_of_the_same_root_keeps_its_prompt_though_another_was_promoted(start, home_path):
+    home = Home(home_path)
+    start(ASK)
+    promoted(home, ASK, "First.")
+    first = start(ASK)
+    first.all()
+    promoted(home, ASK, "Second.")
+    again = start(ASK.replace("prompt: go", "prompt: on"), root=first.run.info.root_run)
+    again.all()
+    assert again.fake.requests[0].system == "First."
+    fresh = start(ASK)
+    fresh.all()
+    assert fresh.fake.requests[0].system == "Second."
+
+
+def test_inputs_stay_what_they_were(start):
+    text = "inputs: {x: {type: string}}\nsteps: [{name: s, type: set, vars: {x: '{{ inputs.x }} {{ run.id }}'}}]"
+    first = start(text, x="first")
+    again = start(text, root=first.run.info.root_run, x="second")
+    root = first.run.info.root_run
+    assert again.all()["s"].data == {"x": f"first {root}"}
+
+
+def test_inputs_with_secrets_are_not_kept_so_they_must_come_again(start):
+    secret = "ghp_" + "ab12" * 8
+    text = (
+        "inputs: {x: {type: string}, y: {type: string}}\n"
+        "steps: [{name: s, type: set, vars: {n: '{{ inputs.x | length }}'}}]"
+    )
+    first = start(text, x=secret, y="a")
+    again = start(text, root=first.run.info.root_run, x=secret, y="a")
+    assert again.all()["s"].data == {"n": len(secret)}
+    with pytest.raises(InputError, match="secrets that were not kept"):
+        start(text, root=first.run.info.root_run, x=secret, y="b")
+    assert secret not in str(again.lines())
+
+
+def test_run_values_are_those_of_the_root_run(start):
+    text = "steps: [{name: s, type: set, vars: {at: '{{ run.started_at }}', p: '{{ run.pipeline }}'}}]"
+    first = start(text)
+    again = start(text.replace("{at:", "{new: 1, at:"), root=first.run.info.root_run)
+    assert again.all()["s"].data["at"] == first.all()["s"].data["at"]
+
+
+def test_outputs_are_evaluated_and_journaled(start):
+    rehearsed = start(
+        "steps: [{name: s, type: set, vars: {x: 1}}]\noutputs: {n: '{{ steps.s.data.x + 1 }}', v: '{{ vars.x }}'}"
+    )
+    assert rehearsed.run.outputs(rehearsed.all()) == {"n": 2, "v": 1}
+    assert rehearsed.lines("outputs")[0]["outputs"] == {"n": 2, "v": 1}
+
+
+def test_facts_count_what_was_asked_and_spent(start):
+    rehearsed = start("model: fake\nsteps: [{name: a, type: llm, prompt: x}, {name: b, type: llm, prompt: y}]")
+    rehearsed.all()
+    facts = rehearsed.run.facts()
+    assert (facts["calls"], facts["cost_usd"], facts["model"]) == (2, 0.0, "fake/fake")
+
+
+def test_everything_a_run_keeps_is_for_its_user_alone(start):
+    rehearsed = start("model: fake\nsteps: [{name: a, type: llm, prompt: x, output_to: a/b.txt}]")
+    rehearsed.all()
+    for place in (rehearsed.home.path, *rehearsed.home.path.rglob("*")):
+        assert place.stat().st_mode & 0o077 == 0, place
+
+
+def test_progress_is_thinned_but_first_and_last_are_told(start):
+    text = (
+        "inputs: {n: {type: list}}\n"
+        "steps: [{name: each, type: for_each, items: '{{ inputs.n }}', steps: [{name: s, type: set, vars: {x: 1}}]}]"
+    )
+    rehearsed = start(text, n=list(range(500)))
+    told = []
+    rehearsed.run.step(rehearsed.run.pipeline.steps[0], {}, listen=told.append)
+    assert told[0] == "each: 0 of 500"
+    assert told[-1] == "each: 500 of 500"
+    assert len(told) < 20
+
+
+def test_many_calls_are_announced_with_model_and_ceiling_before_the_first(start):
+    text = (
+        "budget: {usd: 2}\nmodel: fake\n"
+        "steps: [{name: each, type: for_each, items: [a, b], steps: [{name: s, type: llm, prompt: x}]}]"
+    )
+    rehearsed = start(text)
+    rehearsed.all()
+    kinds = [line["kind"] for line in rehearsed.lines()]
+    assert kinds.index("progress") < kinds.index("intent")
+    assert rehearsed.lines("progress")[0]["note"] == "2 items go to fake/fake, at most $2.00"
