@@ -11,6 +11,7 @@ import tempfile
 import time
 import uuid
 from pathlib import Path
+from typing import Any
 
 from benchmarks.machine import machine
 from elexirion_dagster.dialects.load import load_string
@@ -46,10 +47,8 @@ def measured(processes: int) -> bool:
     script = Script(latency_ms=200, rate=Rate(requests_per_s=PER_S, burst=BURST))
     with tempfile.TemporaryDirectory() as home, RehearsalServer(script) as server:
         command = [sys.executable, "-m", "benchmarks.rates", home, server.base_url, str(CALLS // processes)]
-        clients = [
-            subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-            for _ in range(processes)
-        ]
+        pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        clients = [subprocess.Popen(command, **pipes) for _ in range(processes)]
         for client in clients:
             assert client.stdout is not None
             assert client.stdout.readline() == "ready\n"
@@ -69,7 +68,7 @@ def measured(processes: int) -> bool:
 
 
 def client(home: str, url: str, calls: int) -> None:
-    """One process, its imports done and its connection open: its share of the calls, begun when told to; prints when it was done and how many failed."""
+    """One process: its share of the calls, begun when told to, warm; prints when it was done and how many failed."""
     pipeline = load_string(PIPELINE).pipeline
     settings = Settings.model_validate(
         {"home": Path(home), "local_base_url": f"{url}/v1", "rates": f"local={PER_S}rps"}

@@ -63,9 +63,8 @@ def main(processes: int) -> int:
         spent = ledger.spent(f"day:{datetime.now(UTC).date()}")
         ledger.close()
     billed_usd = server.count * bound_usd
-    print(
-        f"{processes} processes wanted {processes * WANTED} calls at ${bound_usd:.6f}; the day may cost ${budget_usd:.6f}"
-    )
+    wanted = processes * WANTED
+    print(f"{processes} processes wanted {wanted} calls at ${bound_usd:.6f}; the day may cost ${budget_usd:.6f}")
     print(f"the server got {server.count} calls and billed ${billed_usd:.6f}; the ledger says ${spent.usd:.6f}")
     good = server.count == allowed and billed_usd <= budget_usd and abs(spent.usd - billed_usd) < bound_usd / 1000
     print("never over, all of it used" if good else "WRONG")

@@ -44,6 +44,13 @@ steps:
   - {name: last, type: llm, prompt: the last question, max_tokens: 100}
 """
 """CALLS calls: three and one per item."""
+SHOWN = """
+WITH shown AS (SELECT root_run, count(*) AS calls, sum(max_usd) AS usd FROM possibly_paid GROUP BY ALL),
+paid AS (SELECT root_run, sum(cost_usd) AS usd FROM run_costs GROUP BY ALL)
+SELECT root_run, coalesce(shown.calls, 0), paid.usd + coalesce(shown.usd, 0)
+FROM paid LEFT JOIN shown USING (root_run)
+"""
+"""How many calls of each root run may have been paid for nothing, and what all of its calls come to at most."""
 
 
 @dataclass(frozen=True)
@@ -118,11 +125,9 @@ def random_points(driver: Driver, home: Home, whole: Round, points: int) -> Iter
 
 
 def judged(home: Home, rounds: list[Round], whole: Round) -> Iterator[str]:
-    """What is wrong with the results, the view of possibly paid calls or the budget; returns how many the view shows."""
+    """What is wrong with results, possibly paid calls or the budget; returns how many are shown as possibly paid."""
     database.ingest(home)
-    paid = "(SELECT coalesce(sum(cost_usd), 0) FROM calls c WHERE c.root_run = r.root_run)"
-    sql = f"SELECT root_run, (SELECT count(*) FROM possibly_paid p WHERE p.root_run = r.root_run), (SELECT coalesce(sum(max_usd), 0) FROM possibly_paid p WHERE p.root_run = r.root_run) + {paid} FROM (SELECT DISTINCT root_run FROM runs) r"  # noqa: S608 - our own words
-    rows = {root: (shown, usd) for root, shown, usd in database.query(home, sql).rows}
+    rows = {root: (shown, usd) for root, shown, usd in database.query(home, SHOWN).rows}
     ledger, total = Ledger(home), 0
     for one in rounds:
         shown, usd = rows[one.root]
@@ -143,23 +148,24 @@ def drive(home: Path, url: str, calls: int) -> None:
     settings = Settings.model_validate({"home": home, "anthropic_api_key": "rehearsal", "anthropic_base_url": url})
     for text in sys.stdin:
         asked = json.loads(text)
+        root = asked["root"]
+        out = home / f"{root}.json"
         pipeline = PIPELINE.replace("ITEMS", str(calls - 3)).replace("PARALLEL", str(asked["parallel"]))
-        out = home / f"{asked['root']}.json"
         started = time.perf_counter()
-        first = fork(partial(work, settings, pipeline, asked["root"], asked["root"], asked["line"], out))
+        run = partial(work, settings, pipeline, root=root, out=out)
+        first = fork(partial(run, name=root, line=asked["line"]))
         if asked["after_s"]:
             time.sleep(asked["after_s"])
             os.kill(first, signal.SIGKILL)
         code, seconds = ended(first), time.perf_counter() - started
         if code:
             assert code == -signal.SIGKILL
-            assert ended(fork(partial(work, settings, pipeline, f"{asked['root']}-again", asked["root"], 0, out))) == 0
-        print(
-            json.dumps({"results": json.loads(out.read_text()), "killed": bool(code), "seconds": seconds}), flush=True
-        )
+            assert ended(fork(partial(run, name=f"{root}-again", line=0))) == 0
+        told = {"results": json.loads(out.read_text()), "killed": bool(code), "seconds": seconds}
+        print(json.dumps(told), flush=True)
 
 
-def work(settings: Settings, text: str, run: str, root: str, line: int, out: Path) -> None:
+def work(settings: Settings, text: str, *, name: str, root: str, line: int, out: Path) -> None:
     """One run; dies after so many journal lines, or writes its results."""
     written = 0
     append = JournalWriter.append
@@ -173,7 +179,7 @@ def work(settings: Settings, text: str, run: str, root: str, line: int, out: Pat
 
     JournalWriter.append = counted  # type: ignore[method-assign]
     pipeline = load_string(text).pipeline
-    begun = Run(pipeline, RunInfo(run, root, {}, {}, "benchmark"), settings)
+    begun = Run(pipeline, RunInfo(name, root, {}, {}, "benchmark"), settings)
     done: dict[str, Any] = {}
     for step in pipeline.steps:
         done[step.name] = begun.step(step, done)

@@ -168,6 +168,12 @@ def _read(text: str) -> dict[str, ModelPrice]:
     return {name: _price(row) for name, row in json.loads(text)["models"].items()}
 
 
+def _count(value: Json) -> int:
+    if not isinstance(value, int) or value <= 0:
+        raise ValueError(f"expected a number of tokens, came {value!r}")
+    return value
+
+
 def _amount(value: Json) -> float:
     number = float(value)
     if not isfinite(number) or number < 0:
@@ -179,8 +185,8 @@ def _price(row: Json) -> ModelPrice:
     long = row.get("long")
     return ModelPrice(
         rates=Rates.from_json(row),
-        context_window=row["context_window"],
-        max_output=row["max_output"],
-        long_above=long and long["above_tokens"],
+        context_window=_count(row["context_window"]),
+        max_output=_count(row["max_output"]),
+        long_above=_count(long["above_tokens"]) if long else None,
         long_rates=Rates.from_json(long) if long else None,
     )

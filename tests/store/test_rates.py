@@ -1,4 +1,5 @@
 import time
+from itertools import pairwise
 
 import pytest
 
@@ -47,7 +48,7 @@ def test_five_processes_share_one_rate_and_no_place_is_given_twice(home, child):
     outputs = [process.communicate() for process in processes]
     assert [err for _, err in outputs] == [""] * 5
     places = sorted(float(line) for out, _ in outputs for line in out.splitlines())
-    gaps = [later - earlier for earlier, later in zip(places, places[1:], strict=False)]
+    gaps = [later - earlier for earlier, later in pairwise(places)]
     assert len(places) == 250
     assert min(gaps) > 0.1 - 1e-3
 
