@@ -42,7 +42,7 @@ def test_without_a_file_there_are_none():
     "change", [{"input": -1}, {"input": "free"}, {"output": float("nan")}, {"cache_read": None}, {"context_window": 0}]
 )
 def test_a_price_that_would_break_a_budget_is_refused_with_the_form_that_is_right(own, change):
-    with pytest.raises(InputError, match="cannot be used: ValueError|cannot be used: TypeError") as refused:
+    with pytest.raises(InputError, match=r"cannot be used: ValueError|cannot be used: TypeError") as refused:
         own(**{"local/hosted": {**ROW, **change}})
     assert '"context_window"' in refused.value.mend
 

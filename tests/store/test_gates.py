@@ -133,8 +133,9 @@ def test_a_server_s_wish_shuts_the_gate_for_every_process_and_then_all_may_go(ga
     assert gates.enter(MODEL) is gates.enter(MODEL) is False
 
 
-def test_a_reply_on_its_way_does_not_undo_a_server_s_wish(gates):
-    tell(gates, "rate_limited", retry_after_s=40)
+@pytest.mark.parametrize("cause", ["rate_limited", "overloaded"])
+def test_a_reply_on_its_way_does_not_undo_a_server_s_wish(gates, cause):
+    tell(gates, cause, retry_after_s=40)
     tell(gates, None)
     assert not gates.is_free(MODEL)
 

@@ -74,6 +74,13 @@ def test_tokens_flow_in_and_what_was_not_used_flows_back(rates_of):
     assert rates.place(["local"], 100, latest=FOREVER) <= time.time()
 
 
+def test_the_tokens_of_calls_one_after_another_add_up(rates_of):
+    rates = rates_of(local=Rate(tokens_per_s=100))
+    places = [rates.place(["local"], 100 * 5, latest=FOREVER) for _ in range(5)]
+    waits = [place - places[0] for place in places]
+    assert waits == pytest.approx([0, 0, 0, 15 - TOKEN_BURST_S, 20 - TOKEN_BURST_S], abs=0.1)
+
+
 def test_a_call_larger_than_a_minute_s_tokens_goes_out_and_the_next_one_waits_for_it(rates_of):
     rates = rates_of(local=Rate(tokens_per_s=1))
     first = rates.place(["local"], 300, latest=FOREVER)

@@ -26,7 +26,7 @@ def work():
         with turns.turn("anthropic/m", 1, patience):
             began = time.time()
             time.sleep(0.01)
-            print(began, time.time(), flush=True)
+            sys.stdout.write(f"{began} {time.time()}\\n")
 threads = [threading.Thread(target=work) for _ in range(4)]
 for thread in threads: thread.start()
 for thread in threads: thread.join()
@@ -111,6 +111,15 @@ def test_a_call_whose_turn_cannot_come_in_time_fails_before_it_waits(turns_of):
         pass
     assert late.value.cause == "timeout"
     assert "ELEXIRION_RATES" in late.value.mend
+
+
+def test_calls_that_were_not_sent_say_nothing_about_the_model(turns_of):
+    turns = turns_of(anthropic=Rate(requests_per_s=0.001))
+    with turns.turn(MODEL, 1, patience()):
+        pass
+    for _ in range(2 * FAILURES):
+        with pytest.raises(NoTurn, match="did not come"), turns.turn(MODEL, 1, patience(left_s=60)):
+            pass
 
 
 @pytest.mark.parametrize("rate", [Rate(slots=1), Rate(requests_per_s=0.001)])
