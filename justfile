@@ -23,6 +23,12 @@ bench:
     python -m benchmarks.overhead
     python -m benchmarks.scan
     python -m benchmarks.embedded
+    python -m benchmarks.rates
+
+# Long proofs: kills at every moment, races for a budget
+soak:
+    python -m benchmarks.soak.kill_matrix
+    python -m benchmarks.soak.budget_race
 
 dev:
     elexirion up

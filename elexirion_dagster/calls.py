@@ -13,7 +13,7 @@ from elexirion_dagster.prompting.render import request_hash
 from elexirion_dagster.providers.base import Capabilities, Provider, ProviderError
 from elexirion_dagster.providers.catalog import ModelRef, Providers
 from elexirion_dagster.providers.failover import moves_on
-from elexirion_dagster.providers.pricing import cost_usd, upper_bound_tokens, upper_bound_usd
+from elexirion_dagster.providers.pricing import ModelPrice, cost_usd, upper_bound_tokens, upper_bound_usd
 from elexirion_dagster.records import (
     Block,
     Json,
@@ -31,6 +31,7 @@ from elexirion_dagster.spec.base import Retry
 from elexirion_dagster.store.journal import JournalWriter
 from elexirion_dagster.store.ledger import Ledger, Limit
 from elexirion_dagster.store.replay import Replay, reply_to_json
+from elexirion_dagster.store.turns import NoTurn, Patience, Turn, Turns
 
 SHOWN_CHARS = 4_000
 """How much of a prompt or reply is kept for people to look at; the reply itself is kept whole."""
@@ -98,7 +99,7 @@ class _Asking:
     call: Call
     prepared: _Prepared
     tally: Tally
-    deadline: float | None
+    patience: Patience
 
     def where(self, attempt: int) -> dict[str, Json]:
         """What names one attempt in the journal."""
@@ -123,6 +124,8 @@ class Calls:
         replay: Replay,
         ledger: Ledger,
         limits: tuple[Limit, ...],
+        turns: Turns,
+        prices: Mapping[str, ModelPrice],
         providers: Providers,
         redactor: Redactor,
         cancelled: threading.Event,
@@ -131,6 +134,8 @@ class Calls:
         self._replay = replay
         self._ledger = ledger
         self._limits = limits
+        self._turns = turns
+        self._prices = prices
         self._providers = providers
         self._redactor = redactor
         self._cancelled = cancelled
@@ -145,7 +150,7 @@ class Calls:
         """The answer to a call, from the journal if it is there, else from the first model that gives one.
 
         `deadline` is a time.monotonic() value. `tally` counts what is sent, also when this raises: ProviderError,
-        PolicyError (budget), Cancelled or StorageError.
+        NoTurn (not sent: the model is ill, or time was up), PolicyError (budget), Cancelled or StorageError.
         """
         if not call.models:
             raise ElexirionError("a model call needs at least one model", cause="model_not_found")
@@ -154,10 +159,12 @@ class Calls:
             return known
         for index, model in enumerate(call.models):
             prepared = first if index == 0 else self._prepared(call, model, first.occurrence)
+            last = index == len(call.models) - 1
+            patience = Patience(call.retry.max_s, not last, deadline, self._cancelled)
             try:
-                return self._attempts(_Asking(call, prepared, tally, deadline))
-            except ProviderError as error:
-                if index == len(call.models) - 1 or not moves_on(error.cause):
+                return self._attempts(_Asking(call, prepared, tally, patience))
+            except (ProviderError, NoTurn) as error:
+                if last or not moves_on(error.cause):
                     raise
         raise AssertionError("the last model answers or raises")
 
@@ -190,7 +197,7 @@ class Calls:
             try:
                 reply = self._once(asking, attempt)
             except ProviderError as error:
-                wait_s = _wait_s(retry, error, attempt, asking.deadline)
+                wait_s = _wait_s(retry, error, attempt, asking.patience.deadline)
                 if wait_s is None:
                     raise
                 if self._cancelled.wait(wait_s):
@@ -200,12 +207,16 @@ class Calls:
         raise AssertionError("the last attempt returns or raises")
 
     def _once(self, asking: _Asking, attempt: int) -> Reply:
-        """One attempt: reserved and journaled before it is sent, journaled before it is used, then settled."""
-        if self._cancelled.is_set():
-            raise Cancelled
+        """One attempt, sent when its turn has come; waiting for that is none."""
+        max_tokens = upper_bound_tokens(asking.prepared.request)
+        with self._turns.turn(str(asking.prepared.model), max_tokens, asking.patience) as turn:
+            return self._sent(asking, attempt, turn)
+
+    def _sent(self, asking: _Asking, attempt: int, turn: Turn) -> Reply:
+        """Reserve and journal, then send; journal before anything is used, then settle."""
         request, provider = asking.prepared.request, asking.prepared.provider
-        timeout_s = _time_left(asking.deadline)
-        max_tokens, max_usd = upper_bound_tokens(request), upper_bound_usd(provider.name, request)
+        timeout_s = _time_left(asking.patience.deadline)
+        max_tokens, max_usd = turn.tokens, upper_bound_usd(provider.name, request, self._prices)
         reservation = self._ledger.reserve(self._limits, usd=max_usd, tokens=max_tokens) if self._limits else None
         where = asking.where(attempt)
         self._journal.append("intent", durable=True, max_usd=max_usd, max_tokens=max_tokens, **where)
@@ -214,7 +225,8 @@ class Calls:
         except ElexirionError as error:
             self._failed(error, asking, where, reservation)
             raise
-        cost = cost_usd(provider.name, request.model, raw.usage)
+        turn.used_tokens = raw.usage.total_tokens
+        cost = cost_usd(provider.name, request.model, raw.usage, self._prices)
         reply = redacted_reply(raw, cost, self._redactor)
         self._replied(reply, asking, where, reservation)
         return reply
@@ -243,7 +255,7 @@ class Calls:
         usage = error.usage if isinstance(error, ProviderError) else None
         billed = not isinstance(error, ProviderError) or error.billed
         request, name = asking.prepared.request, asking.prepared.provider.name
-        cost = cost_usd(name, request.model, usage) if usage else (None if billed else 0.0)
+        cost = cost_usd(name, request.model, usage, self._prices) if usage else (None if billed else 0.0)
         self._journal.append(
             "call_failed",
             durable=True,

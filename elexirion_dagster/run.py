@@ -19,6 +19,7 @@ from elexirion_dagster.expressions import Engine
 from elexirion_dagster.pins import NO_MODEL, RunPins
 from elexirion_dagster.providers.base import Provider
 from elexirion_dagster.providers.catalog import Providers
+from elexirion_dagster.providers.pricing import own_prices
 from elexirion_dagster.records import Json, StepResult
 from elexirion_dagster.redact import Redactor
 from elexirion_dagster.runner import Runner
@@ -33,6 +34,7 @@ from elexirion_dagster.store.home import Home, open_home, storage_error
 from elexirion_dagster.store.journal import JournalWriter
 from elexirion_dagster.store.ledger import Ledger, Limit
 from elexirion_dagster.store.replay import Replay
+from elexirion_dagster.store.turns import Turns
 
 __all__ = ["NO_MODEL", "Run", "RunInfo", "complete_inputs", "pipeline_hash"]
 
@@ -79,11 +81,12 @@ class Run:
         self.cancelled = threading.Event()
         self.limits = _limits(pipeline, info, settings)
         complete = complete_inputs(pipeline, info.inputs)
+        self._prices = own_prices(settings.prices)
+        self._providers = Providers(settings, opened)
         home = open_home(settings.home)
         self._replay = Replay.load(home, info.root_run)
         self.journal = JournalWriter(home, root_run=info.root_run, run=info.run)
         self._redactor = Redactor(secrets=_secrets(pipeline, settings))
-        self._providers = Providers(settings, opened)
         self._ledger = Ledger(home)
         self._pins = RunPins(
             pipeline, settings, home, self.journal, pinned=self._replay.pins, override=info.tags.get(MODEL_TAG)
@@ -129,6 +132,8 @@ class Run:
                 replay=self._replay,
                 ledger=self._ledger,
                 limits=self.limits,
+                turns=Turns(self._ledger.file, self.settings.rates),
+                prices=self._prices,
                 providers=self._providers,
                 redactor=self._redactor,
                 cancelled=self.cancelled,

@@ -1,11 +1,13 @@
 """What the environment says, read once and handed down."""
 
+import re
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import platformdirs
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
 from elexirion_dagster.errors import InputError
 
@@ -25,8 +27,52 @@ _VARIABLES = {
     "embedded_model": "ELEXIRION_EMBEDDED_MODEL",
     "max_threads": "ELEXIRION_MAX_THREADS",
     "budget_usd_per_day": "ELEXIRION_BUDGET_USD_PER_DAY",
+    "rates": "ELEXIRION_RATES",
+    "prices": "ELEXIRION_PRICES",
     "log_level": "ELEXIRION_LOG_LEVEL",
 }
+_RATE = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)(rps|rpm|tpm|slots)")
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """What a provider or model may be asked; None: no limit. `slots` are calls under way at the same time."""
+
+    requests_per_s: float | None = None
+    tokens_per_s: float | None = None
+    slots: int | None = None
+
+
+def _rates(given: Any) -> Any:
+    """Read `anthropic=50slots; anthropic/claude-sonnet-5-5=1200rpm,400000tpm`; what is no text is passed on."""
+    if not isinstance(given, str):
+        return given
+    rates: dict[str, Rate] = {}
+    for part in filter(str.strip, given.split(";")):
+        name, _, limits = (word.strip() for word in part.rpartition("="))
+        if not name or name in rates:
+            raise ValueError(f"expected each provider or provider/model once with its limits, came {part.strip()!r}")
+        rates[name] = _rate(limits)
+    return rates
+
+
+def _rate(limits: str) -> Rate:
+    rate = Rate()
+    for word in limits.split(","):
+        match = _RATE.fullmatch(word.strip())
+        number = float(match[1]) if match else 0.0
+        if match is None or number <= 0 or (match[2] == "slots" and not number.is_integer()):
+            raise ValueError(f"expected limits such as 20rps, 1200rpm, 400000tpm or 50slots, came {word.strip()!r}")
+        match match[2]:
+            case "rps":
+                rate = replace(rate, requests_per_s=number)
+            case "rpm":
+                rate = replace(rate, requests_per_s=number / 60)
+            case "tpm":
+                rate = replace(rate, tokens_per_s=number / 60)
+            case _:
+                rate = replace(rate, slots=int(number))
+    return rate
 
 
 class Settings(BaseModel):
@@ -64,6 +110,12 @@ class Settings(BaseModel):
     """`ELEXIRION_MAX_THREADS`: how many threads one run may use, nested fan-outs included."""
     budget_usd_per_day: float | None = Field(default=None, gt=0)
     """`ELEXIRION_BUDGET_USD_PER_DAY`: ceiling over all runs of this home since midnight UTC, in dollars."""
+    rates: Annotated[dict[str, Rate], BeforeValidator(_rates)] = Field(default_factory=dict)
+    """`ELEXIRION_RATES`: how fast models are asked, over all processes of this home, for instance
+    `anthropic=50slots; anthropic/claude-sonnet-5-5=1200rpm,400000tpm; local=20rps`: requests a second or minute, tokens
+    a minute, calls under way at once. What is set for a provider holds for all its models together."""
+    prices: Path | None = None
+    """`ELEXIRION_PRICES`: a JSON file like providers/prices.json, whose models go before the ones known here."""
     environ: dict[str, str] = Field(default_factory=dict, repr=False)
     """The whole environment, for the names a pipeline lists under `env:`."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "CRITICAL"

@@ -67,9 +67,12 @@ class Providers:
     """The providers of one process, each opened once on first use. Thread-safe.
 
     `opened` are providers that are ready already (a scripted fake, a wrapper); they go before the catalogue.
+    Raises InputError when ELEXIRION_RATES limits a provider that does not exist.
     """
 
     def __init__(self, settings: Settings, opened: Mapping[str, Provider] = MappingProxyType({})) -> None:
+        for limited in settings.rates:
+            _entry(limited.partition("/")[0])
         self._settings = settings
         self._open = dict(opened)
         self._lock = threading.Lock()

@@ -5,11 +5,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
+from math import isfinite
+from pathlib import Path
 from types import MappingProxyType
 from typing import Self
 
 import re2  # type: ignore[import-untyped]
 
+from elexirion_dagster.errors import InputError
 from elexirion_dagster.records import (
     Block,
     Json,
@@ -27,6 +30,10 @@ _HIDDEN_TOKENS = 2_000
 """More than the text providers add unseen for tools and structured output (Anthropic documents up to 804 tokens)."""
 _SNAPSHOT = r"-(?:\d{8}|\d{3})$"
 _LISTED_AS: Mapping[str, str] = MappingProxyType({"gemini-legacy": "gemini"})
+_MEND = (
+    'Write it like this, in dollars per million tokens: {"models": {"local/my-model": {"input": 1, "output": 2, '
+    '"cache_read": 0.1, "cache_write": 1, "context_window": 128000, "max_output": 8192}}}.'
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +47,8 @@ class Rates:
 
     @classmethod
     def from_json(cls, row: Json) -> Self:
-        """Read the four buckets of a table row."""
-        return cls(row["input"], row["output"], row["cache_read"], row["cache_write"])
+        """Read the four buckets of a table row. Raises KeyError, TypeError or ValueError."""
+        return cls(*(_amount(row[name]) for name in ("input", "output", "cache_read", "cache_write")))
 
     def cost_usd(self, usage: Usage) -> float:
         """Add up the four buckets."""
@@ -70,20 +77,35 @@ class ModelPrice:
         return self.rates
 
 
-def price(provider: str, model: str) -> ModelPrice | None:
-    """Look a model up, dated snapshots under their plain name too; None when the table does not know it."""
-    table = _table()
+OwnPrices = Mapping[str, ModelPrice]
+_NONE: OwnPrices = MappingProxyType({})
+
+
+def own_prices(file: Path | None) -> OwnPrices:
+    """Read the user's own table, which is written like prices.json. Raises InputError."""
+    if file is None:
+        return _NONE
+    try:
+        return _read(file.expanduser().read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"the prices {file} cannot be read: {error.strerror}", mend=_MEND) from error
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        message = f"the prices {file} cannot be used: {type(error).__name__} {error}"
+        raise InputError(message, mend=_MEND) from error
+
+
+def price(provider: str, model: str, own: OwnPrices = _NONE) -> ModelPrice | None:
+    """Look a model up, dated snapshots under their plain name too; None when neither table knows it."""
+    table = {**_table(), **own}
     name = f"{_LISTED_AS.get(provider, provider)}/{model}"
     return table.get(name) or table.get(re2.sub(_SNAPSHOT, "", name))
 
 
-def cost_usd(provider: str, model: str, usage: Usage) -> float | None:
-    """Cost of one call's usage at list price: 0.0 for models that run here, None for unknown ones."""
-    if provider in _FREE:
-        return 0.0
-    known = price(provider, model)
+def cost_usd(provider: str, model: str, usage: Usage, own: OwnPrices = _NONE) -> float | None:
+    """Cost of one call's usage: 0.0 for models that run here and have no price of their own, None for unknown ones."""
+    known = price(provider, model, own)
     if known is None:
-        return None
+        return 0.0 if provider in _FREE else None
     return known.rates_for(usage.total_tokens - usage.output_tokens).cost_usd(usage)
 
 
@@ -96,17 +118,15 @@ def upper_bound_tokens(request: Request) -> int:
     return _input_ceiling(request) + request.max_tokens
 
 
-def upper_bound_usd(provider: str, request: Request) -> float | None:
+def upper_bound_usd(provider: str, request: Request, own: OwnPrices = _NONE) -> float | None:
     """Bound what a call can cost, None when the price is unknown.
 
     The input is capped at the context window, because a longer one is refused unbilled, and taken at its dearest
     bucket: a cached prompt is written at more than the plain input price.
     """
-    if provider in _FREE:
-        return 0.0
-    known = price(provider, request.model)
+    known = price(provider, request.model, own)
     if known is None:
-        return None
+        return 0.0 if provider in _FREE else None
     input_tokens = min(_input_ceiling(request), known.context_window)
     rates = known.rates_for(input_tokens)
     return (input_tokens * max(rates.input, rates.cache_write) + request.max_tokens * rates.output) / 1_000_000
@@ -142,15 +162,32 @@ def _json(value: Json) -> str:
 @lru_cache(maxsize=1)
 def _table() -> dict[str, ModelPrice]:
     text = files("elexirion_dagster.providers").joinpath("prices.json").read_text(encoding="utf-8")
+    return _read(text)
+
+
+def _read(text: str) -> dict[str, ModelPrice]:
     return {name: _price(row) for name, row in json.loads(text)["models"].items()}
+
+
+def _count(value: Json) -> int:
+    if not isinstance(value, int) or value <= 0:
+        raise ValueError(f"expected a number of tokens, came {value!r}")
+    return value
+
+
+def _amount(value: Json) -> float:
+    number = float(value)
+    if not isfinite(number) or number < 0:
+        raise ValueError(f"expected an amount of at least 0, came {value!r}")
+    return number
 
 
 def _price(row: Json) -> ModelPrice:
     long = row.get("long")
     return ModelPrice(
         rates=Rates.from_json(row),
-        context_window=row["context_window"],
-        max_output=row["max_output"],
-        long_above=long and long["above_tokens"],
+        context_window=_count(row["context_window"]),
+        max_output=_count(row["max_output"]),
+        long_above=_count(long["above_tokens"]) if long else None,
         long_rates=Rates.from_json(long) if long else None,
     )

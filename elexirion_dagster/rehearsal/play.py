@@ -2,13 +2,24 @@
 
 import json
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from elexirion_dagster.providers.sample import smallest_instance
 from elexirion_dagster.records import Json
-from elexirion_dagster.rehearsal.script import Answer, Fault, Refusal, Script, Tokens, ToolUse, Truncation
+from elexirion_dagster.rehearsal.script import (
+    Answer,
+    Fault,
+    Rate,
+    Refusal,
+    Script,
+    Status,
+    Tokens,
+    ToolUse,
+    Truncation,
+)
 
 _CHARS_PER_TOKEN = 4
 _ECHO_CHARS = 200
@@ -58,6 +69,8 @@ class Play:
     def __init__(self, script: Script) -> None:
         self.script = script
         self.count = 0
+        self.refused = 0
+        self._bucket = _Bucket(script.rate) if script.rate else None
         self._used: dict[int, int] = {}
         self._lock = threading.Lock()
 
@@ -67,6 +80,10 @@ class Play:
         with self._lock:
             self.count += 1
             number = self.count
+            wait_s = self._bucket.take() if self._bucket else 0.0
+            if wait_s:
+                self.refused += 1
+                return self._line(Answer(), asked, number), _too_fast(wait_s)
             answer = next((answer for answer in self.script.answers if self._takes(answer, whole)), Answer())
             fault = next((fault for fault in self.script.faults if self._due(fault, whole, number)), None)
         return _with_fault(self._line(answer, asked, number), fault), fault
@@ -106,6 +123,30 @@ class Play:
             usage=answer.usage or Tokens(input_tokens=tokens(asked.texts), output_tokens=tokens((text,))),
             latency_s=latency_ms / 1000,
         )
+
+
+class _Bucket:
+    """Room for calls, which flows in at the script's rate."""
+
+    def __init__(self, rate: Rate) -> None:
+        self._rate = rate
+        self._room = float(rate.burst)
+        self._at = time.monotonic()
+
+    def take(self) -> float:
+        """Take room for one call and return 0, or the seconds until there is some."""
+        now = time.monotonic()
+        self._room = min(self._rate.burst, self._room + (now - self._at) * self._rate.requests_per_s)
+        self._at = now
+        if self._room >= 1:
+            self._room -= 1
+            return 0.0
+        return (1 - self._room) / self._rate.requests_per_s
+
+
+def _too_fast(wait_s: float) -> Status:
+    message = "more calls than the script's rate"
+    return Status(kind="status", status=429, message=message, retry_after_ms=wait_s * 1000)
 
 
 def strings(value: Json) -> Iterator[str]:

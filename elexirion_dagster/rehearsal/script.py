@@ -157,6 +157,14 @@ Fault = Annotated[
 ]
 
 
+class Rate(_Part):
+    """What the server takes; a call above it gets a 429 that says in milliseconds when there is room again."""
+
+    requests_per_s: float = Field(gt=0)
+    burst: int = Field(default=1, ge=1)
+    """So many at once after a pause."""
+
+
 class Script(_Part):
     """The whole rehearsal. Requests that no answer matches get an invented one that fits the schema they ask for."""
 
@@ -168,6 +176,8 @@ class Script(_Part):
     """Before the first byte of an answer."""
     pace_ms: float = Field(default=0, ge=0)
     """Between the events of a stream."""
+    rate: Rate | None = None
+    """Before answers and faults are chosen; what is refused counts as a model call."""
     answers: tuple[Answer, ...] = ()
     faults: tuple[Fault, ...] = ()
 

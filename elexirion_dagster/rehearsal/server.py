@@ -63,6 +63,11 @@ class RehearsalServer:
         """How many model calls have come in."""
         return self._play.count
 
+    @property
+    def refused(self) -> int:
+        """How many of them the script's rate refused."""
+        return self._play.refused
+
     def __enter__(self) -> Self:
         started = asyncio.start_server(self._serve, _HOST, self._port, backlog=1024)
         try:
