@@ -16,6 +16,7 @@ NONE = Settings()
 KEYED = Settings(anthropic_api_key=SecretStr("sk-test"), anthropic_model="claude-opus-4-5")
 LOCAL = Settings(local_base_url="http://127.0.0.1:9/v1", local_model="qwen")
 GOOGLE = Settings(gemini_api_key=SecretStr("sk-test"))
+EMBEDDED = find_spec("xllamacpp") is not None
 LEGACY = find_spec("google.generativeai") is not None
 BOTH = Settings(**{**KEYED.model_dump(), "local_base_url": "http://127.0.0.1:9/v1", "local_model": "qwen"})
 
@@ -32,7 +33,7 @@ def test_a_model_is_a_provider_and_a_name_that_may_hold_slashes():
         ("Locale/qwen", "Did you mean 'local'"),
         ("claude-opus-4-5", "provider/model"),
         ("anthropic/", "anthropic/claude"),
-        ("zzz/model", "anthropic, gemini, gemini-legacy, local, fake"),
+        ("zzz/model", "anthropic, gemini, gemini-legacy, local, embedded, fake"),
     ],
 )
 def test_a_name_nobody_knows_is_refused_with_what_is_near(name, said):
@@ -89,9 +90,11 @@ def test_every_provider_says_whether_it_is_configured_and_how_to_mend_it():
         ("gemini", False),
         ("gemini-legacy", False),
         ("local", True),
+        ("embedded", EMBEDDED),
         ("fake", True),
     ]
-    assert [name for name, ok, _ in configured(GOOGLE) if ok] == ["gemini", *["gemini-legacy"] * LEGACY, "fake"]
+    ready = [name for name, ok, _ in configured(GOOGLE) if ok]
+    assert ready == ["gemini", *["gemini-legacy"] * LEGACY, *["embedded"] * EMBEDDED, "fake"]
     assert all(mend for _, _, mend in configured(NONE))
 
 
