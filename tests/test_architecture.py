@@ -218,8 +218,6 @@ def test_every_step_type_has_a_runner_and_a_file_of_its_name():
 
 
 def test_every_provider_keeps_the_contract_in_a_test():
-    # embedded has no wire: its share of the promises is kept in a file of its own, against a real model.
-    files = (REPOSITORY / "tests" / "providers" / name for name in ("test_contract.py", "test_embedded.py"))
-    text = "".join(file.read_text(encoding="utf-8") for file in files)
+    text = (REPOSITORY / "tests" / "providers" / "test_contract.py").read_text(encoding="utf-8")
     for name, _, _ in configured(Settings()):
         assert re.search(rf"[\"']{name}[\"']", text), f"{name} is not among the contract's parameters"

@@ -5,7 +5,7 @@ import pytest
 
 from elexirion_dagster.errors import Cancelled
 from elexirion_dagster.providers.base import ProviderError
-from elexirion_dagster.providers.turns import Limit, Turns
+from elexirion_dagster.providers.embedded_turns import Limit, Turns
 
 
 def queued(turns, count):
