@@ -10,8 +10,8 @@ from typing import Self
 from elexirion_dagster.providers.base import Capabilities, Provider, ProviderError
 from elexirion_dagster.providers.embedded_engine import Engine
 from elexirion_dagster.providers.embedded_models import model_file, models_folder
-from elexirion_dagster.providers.local_body import completion_body, read_completion
 from elexirion_dagster.providers.embedded_turns import Limit
+from elexirion_dagster.providers.local_body import completion_body, read_completion
 from elexirion_dagster.records import Reply, Request
 from elexirion_dagster.settings import Settings
 

@@ -10,9 +10,9 @@ import xllamacpp
 
 from elexirion_dagster.errors import Cause
 from elexirion_dagster.providers.base import ProviderError
+from elexirion_dagster.providers.embedded_turns import Limit, Turns
 from elexirion_dagster.providers.local_stream import Completion
 from elexirion_dagster.providers.status import mend_of
-from elexirion_dagster.providers.embedded_turns import Limit, Turns
 from elexirion_dagster.records import Json, Usage
 
 _MAGIC = b"GGUF"
