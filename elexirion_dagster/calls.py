@@ -5,6 +5,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from itertools import chain
 
@@ -42,7 +43,8 @@ class Call:
     """What to ask, on behalf of which step path.
 
     `build` makes the request for one model; `inputs` are the structured values the template referred to and
-    `prompt_version` the version of the slot, both recorded for learning.
+    `prompt_version` the version of the slot, both recorded for learning. `hearing` is entered for each attempt
+    and gives what is to hear the answer's text.
     """
 
     path: str
@@ -51,6 +53,7 @@ class Call:
     retry: Retry
     inputs: Mapping[str, Json] = field(default_factory=dict)
     prompt_version: str | None = None
+    hearing: Callable[[], AbstractContextManager[Callable[[str], None] | None]] = nullcontext
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,7 +224,8 @@ class Calls:
         where = asking.where(attempt)
         self._journal.append("intent", durable=True, max_usd=max_usd, max_tokens=max_tokens, **where)
         try:
-            raw = provider.send(request, timeout_s=timeout_s, cancelled=self._cancelled)
+            with asking.call.hearing() as on_text:
+                raw = provider.send(request, timeout_s=timeout_s, cancelled=self._cancelled, on_text=on_text)
         except ElexirionError as error:
             self._failed(error, asking, where, reservation)
             raise

@@ -148,6 +148,15 @@ class Redactor:
             value = _apply(rule, pattern, value)
         return value
 
+    def settled_lines(self, begun: str) -> list[str]:
+        """Redact the lines of a text still under way that nothing to come can turn into parts of a secret."""
+        end = begun.rfind("\n") + 1
+        settled = begun.count("\n") - max((secret.count("\n") for secret in self._secrets), default=0)
+        block = begun.rfind("-----BEGIN", 0, end)
+        if block >= 0 and "-----END" not in begun[block:end]:
+            settled = min(settled, begun.count("\n", 0, block))
+        return self.text(begun[:end]).split("\n")[: max(settled, 0)]
+
     def tree(self, value: Json) -> Json:
         """Redact every string inside lists and maps, keys and values that stand under a secret's name included."""
         if isinstance(value, str):

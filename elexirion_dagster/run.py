@@ -29,6 +29,7 @@ from elexirion_dagster.spec.pipeline import Pipeline
 from elexirion_dagster.spec.references import References
 from elexirion_dagster.spec.steps import Step
 from elexirion_dagster.steps.context import Shared, StepContext, view
+from elexirion_dagster.steps.partials import Partials
 from elexirion_dagster.steps.threads import Threads
 from elexirion_dagster.store.home import Home, open_home, storage_error
 from elexirion_dagster.store.journal import JournalWriter
@@ -42,6 +43,8 @@ MODEL_TAG = "elexirion/model"
 ROOT_RUN_TAG = "elexirion/root_run"
 PIPELINE_TAG = "elexirion/pipeline"
 RECOVERY_TAG = "elexirion/recovery_of"
+STREAM_TAG = "elexirion/stream"
+"""Set on a run whose model calls are streamed, so that their answers can be shown while they come in."""
 TENANT_TAG = "elexirion/tenant"
 TRIGGER_TAG = "elexirion/trigger"
 CLI = "cli"
@@ -148,6 +151,7 @@ class Run:
             cancelled=self.cancelled,
             ceiling="no ceiling set" if budget.usd is None else f"at most ${budget.usd:.2f}",
             progress=lambda *_: None,
+            partials=Partials(self._redactor, lambda *_: None, None),
         )
 
     def _announce(self) -> None:
@@ -180,16 +184,18 @@ class Run:
         self, step: Step, upstream: Mapping[str, StepResult], *, listen: Callable[[str], None] | None = None
     ) -> StepResult:
         """Run one top-level step; `listen` gets a line of progress at most once a second."""
-        shared = replace(self._shared, progress=_Progress(self.journal, listen))
-        ctx = StepContext(
-            path=step.name,
-            names=(step.name,),
-            scope=self.scope(upstream),
-            shared=shared,
-            run_step=self._runner,
-            deadline=self._deadline,
-        )
-        return self._runner(step, ctx)
+        streams = STREAM_TAG in self.info.tags
+        progress = _Progress(self.journal, listen, streams=streams)
+        with Partials(self._redactor, progress.tell, progress.show if streams else None) as partials:
+            ctx = StepContext(
+                path=step.name,
+                names=(step.name,),
+                scope=self.scope(upstream),
+                shared=replace(self._shared, progress=progress, partials=partials),
+                run_step=self._runner,
+                deadline=self._deadline,
+            )
+            return self._runner(step, ctx)
 
     def outputs(self, upstream: Mapping[str, StepResult]) -> dict[str, Json]:
         """Evaluate and record the pipeline's outputs. Raises ExpressionError."""
@@ -226,9 +232,11 @@ class Run:
 class _Progress:
     """Thins progress to one line a second and path, into the journal and to whoever listens."""
 
-    def __init__(self, journal: JournalWriter, listen: Callable[[str], None] | None) -> None:
+    def __init__(self, journal: JournalWriter, listen: Callable[[str], None] | None, *, streams: bool) -> None:
         self._journal = journal
         self._listen = listen
+        self._streams = streams
+        self._told = 0.0
         self._last: dict[str, float] = {}
         self._lock = threading.Lock()
 
@@ -237,11 +245,22 @@ class _Progress:
             now = time.monotonic()
             if done < total and now - self._last.get(path, 0.0) < PROGRESS_EVERY_S:
                 return
-            self._last[path] = now
+            self._last[path] = self._told = now
         self._journal.append("progress", path=path, done=done, failed=failed, total=total, note=note)
         if self._listen is not None:
             tail = f", {failed} failed" if failed else ""
             self._listen(f"{path}: {done} of {total}{tail}{f', {note}' if note else ''}")
+
+    def tell(self, path: str, note: str) -> None:
+        """Say how far the calls are that take long, unless something else was said a moment ago."""
+        if self._streams:
+            self._journal.append("partial", path=path, text=None, note=note)
+        if self._listen is not None and time.monotonic() - self._told >= PROGRESS_EVERY_S / 2:
+            self._listen(note)
+
+    def show(self, path: str, text: str) -> None:
+        """Keep lines of an answer for whoever follows the journal."""
+        self._journal.append("partial", path=path, text=text, note=None)
 
 
 def make_workspace(home: Home, root_run: str) -> Path:

@@ -214,3 +214,31 @@ def test_a_megabyte_of_almost_secrets_is_done_in_linear_time(piece):
 
 def test_text_with_lone_surrogates_is_redacted_too():
     assert Redactor().text("\udcff password = 'hunter2'") == "\udcff password = '[redacted:password]'"
+
+
+BLOCK = "-----BEGIN RSA PRIVATE KEY-----\nMIIEpAIBAAKCAQEA0123456789abcdef\nc2hvcnQ=\n-----END RSA PRIVATE KEY-----"
+UNDER_WAY = f"""one
+key: sk-ant-api03-abcdefghijklmnopqrstuvwxyz
+{BLOCK}
+bearer
+abcdefghij0123456789klmnop
+many
+lines
+last
+"""
+
+
+def test_lines_of_a_text_under_way_are_those_of_the_whole_text():
+    redactor = Redactor(secrets=["many\nlines"])
+    whole = redactor.text(UNDER_WAY).split("\n")
+    for end in range(len(UNDER_WAY) + 1):
+        lines = redactor.settled_lines(UNDER_WAY[:end])
+        assert lines == whole[: len(lines)], UNDER_WAY[:end]
+    assert "last" not in lines
+    assert whole[: len(lines)][-1] == whole[-3]
+
+
+def test_a_private_key_is_held_back_until_it_is_whole():
+    redactor = Redactor()
+    assert redactor.settled_lines(f"one\n{BLOCK[:-30]}\n") == ["one"]
+    assert redactor.settled_lines(f"one\n{BLOCK}\n")[-1] == "-----END RSA PRIVATE KEY-----"

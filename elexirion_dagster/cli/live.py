@@ -145,11 +145,13 @@ def _of_step(step: Step) -> str:
 
 
 def figures(state: State) -> list[str]:
-    """Findings, calls and cost so far, as far as there are any."""
+    """Findings, calls and cost so far, as far as there are any, and the calls that take long."""
     parts = [f"{state.findings} findings"] if state.findings else []
     if state.calls or state.failed_calls:
         cost = "cost unknown" if state.cost_usd is None else f"${state.cost_usd:.4f}"
         parts += [f"{state.calls} calls", cost]
     if state.failed_calls:
         parts.append(f"{state.failed_calls} failed calls")
+    if state.asking:
+        parts.append(state.asking)
     return parts

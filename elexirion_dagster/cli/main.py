@@ -16,6 +16,8 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "scan": ("runs.scan", "Analyze a repository or folder and write a report."),
     "run": ("runs.run", "Run a pipeline with its inputs as KEY=VALUE."),
     "tour": ("runs.tour", "See a retry, a typed answer and a failover; the model is a script."),
+    "rehearse": ("rehearsals.rehearse", "Run a pipeline whose models are a script: no key, no cost."),
+    "rehearsal-server": ("rehearsals.rehearsal_server", "Play a script to any client until Ctrl-C."),
     "list": ("pipelines.list_pipelines", "The pipelines there are, with their inputs."),
     "check": ("pipelines.check", "Check pipelines without running anything."),
     "schema": ("pipelines.schema", "The JSON Schema of pipelines, for editors."),

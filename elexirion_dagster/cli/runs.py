@@ -4,7 +4,9 @@ import json
 import os
 import uuid
 from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -20,7 +22,17 @@ SCAN = "nightly_scan"
 
 _model = click.option("--model", metavar="PROVIDER/MODEL", help="Use this model instead of the pipeline's.")
 _no_model = click.option("--no-model", is_flag=True, help="Ask no model; its steps are skipped.")
+_stream = click.option("--stream", is_flag=True, help="Show the models' answers while they come in.")
 _as_json = click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON, and nothing else.")
+
+
+@dataclass(frozen=True, slots=True)
+class _Options:
+    """What `run` and `scan` have in common; `model` None is the pipeline's own."""
+
+    model: str | None
+    stream: bool
+    as_json: bool
 
 
 @click.command()
@@ -28,45 +40,49 @@ _as_json = click.option("--json", "as_json", is_flag=True, help="Print the outco
 @click.argument("assignments", nargs=-1, metavar="[KEY=VALUE]...")
 @_model
 @_no_model
+@_stream
 @_as_json
-def run(target: str, assignments: tuple[str, ...], *, model: str | None, no_model: bool, as_json: bool) -> int:
+def run(target: str, assignments: tuple[str, ...], **given: Any) -> int:
     """Run a pipeline with its inputs as KEY=VALUE."""
-    settings = Settings.from_env(os.environ)
-    return _run(target, assignments, _wanted(model, no_model=no_model), settings, as_json=as_json)
+    return _run(target, assignments, _options(**given))
 
 
 @click.command()
 @click.argument("path", default=".", metavar="[PATH]")
 @_model
 @_no_model
+@_stream
 @_as_json
-def scan(path: str, *, model: str | None, no_model: bool, as_json: bool) -> int:
+def scan(path: str, **given: Any) -> int:
     """Analyze a repository or folder and write a report."""
     if not Path(path).is_dir():
         mend = "Give the path of a folder." if not Path(path).exists() else "Give the folder it lies in."
         raise InputError(f"{path} is no folder", mend=mend)
-    settings = Settings.from_env(os.environ)
-    return _run(SCAN, (f"repo={path}",), _wanted(model, no_model=no_model), settings, as_json=as_json)
+    return _run(SCAN, (f"repo={path}",), _options(**given))
 
 
-def _wanted(model: str | None, *, no_model: bool) -> str | None:
+def _options(*, model: str | None, no_model: bool, stream: bool, as_json: bool) -> _Options:
     if model and no_model:
         raise InputError("--model and --no-model exclude each other", mend="Give one of them.")
-    return NO_MODEL if no_model else model
+    if stream and as_json:
+        raise InputError("--stream and --json exclude each other", mend="Give one of them.")
+    return _Options(NO_MODEL if no_model else model, stream, as_json)
 
 
-def _run(target: str, assignments: tuple[str, ...], model: str | None, settings: Settings, *, as_json: bool) -> int:
+def _run(target: str, assignments: tuple[str, ...], options: _Options) -> int:
     """Check inputs, say which model is asked, run, show the outcome; returns the exit code."""
+    settings = Settings.from_env(os.environ)
     chosen = choose(target, assignments, settings)
     run_id = str(uuid.uuid4())
-    if not as_json:
-        click.echo(model_note(chosen.pipeline, model, settings), err=True)
+    if not options.as_json:
+        click.echo(model_note(chosen.pipeline, options.model, settings), err=True)
     # Dagster takes 1.5 s to import (measured); commands that run nothing need not wait for it.
     from elexirion_dagster.operations.launch import execute  # noqa: PLC0415
 
-    with nullcontext() if as_json else shown(settings.home / "journal" / run_id, steps=len(chosen.pipeline.steps)):
-        finished = execute(chosen.file, chosen.inputs, run_id=run_id, tags=model_tags(model), settings=settings)
-    if as_json:
+    journal, tags = settings.home / "journal" / run_id, model_tags(options.model, stream=options.stream)
+    with nullcontext() if options.as_json else shown(journal, steps=len(chosen.pipeline.steps)):
+        finished = execute(chosen.file, chosen.inputs, run_id=run_id, tags=tags, settings=settings)
+    if options.as_json:
         click.echo(json.dumps(as_record(finished), ensure_ascii=False, indent=2))
     else:
         show_finished(finished)

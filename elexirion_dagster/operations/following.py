@@ -50,14 +50,19 @@ class State:
     failed_calls: int = 0
     cost_usd: float | None = 0.0
     running: dict[str, Step] = field(default_factory=dict)
+    asking: str | None = None
+    """How far the calls are that take long."""
     notices: list[str] = field(default_factory=list)
     _heard: set[str] = field(default_factory=set)
+    _speaking: set[str] = field(default_factory=set)
 
     def take(self, line: dict[str, Json]) -> None:
         """Take one journal line into account."""
         match line["kind"]:
             case "progress":
                 self._progress(line["path"], Step(line["done"], line["failed"], line["total"], line.get("note")))
+            case "partial":
+                self._partial(line["path"], line["text"], line["note"])
             case "step":
                 self.running.pop(line["path"], None)
                 self.steps_done += "." not in line["path"]
@@ -65,10 +70,25 @@ class State:
                 self.findings += len(line["findings"])
             case "reply":
                 self.calls += 1
+                self.asking = None
+                self._speaking.discard(line["path"])
                 cost = line.get("cost_usd")
                 self.cost_usd = None if cost is None or self.cost_usd is None else self.cost_usd + cost
             case "call_failed":
                 self.failed_calls += 1
+                self.asking = None
+                if line["path"] in self._speaking:
+                    self._speaking.discard(line["path"])
+                    self.notices.append(
+                        f"{line['path']} | this attempt failed ({line['cause']}), its text does not count"
+                    )
+
+    def _partial(self, path: str, text: str | None, note: str | None) -> None:
+        """Take lines of an answer under way, or how far long calls are."""
+        self.asking = note or self.asking
+        if text is not None:
+            self._speaking.add(path)
+            self.notices += [_shown(path, line) for line in text.split("\n")]
 
     def _progress(self, path: str, step: Step) -> None:
         """Take a step's progress; what it says with its first line, before its first item, is a notice."""
@@ -77,3 +97,8 @@ class State:
             step = replace(step, note=None)
         self._heard.add(path)
         self.running[path] = step
+
+
+def _shown(path: str, text: str) -> str:
+    """A line of an answer; what would steer a terminal is left out."""
+    return f"{path} | {''.join(sign for sign in text if sign.isprintable() or sign == chr(9))}"

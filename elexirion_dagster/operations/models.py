@@ -1,7 +1,7 @@
 """Which models a pipeline would ask."""
 
 from elexirion_dagster.providers.catalog import resolve
-from elexirion_dagster.run import MODEL_TAG, NO_MODEL
+from elexirion_dagster.run import MODEL_TAG, NO_MODEL, STREAM_TAG
 from elexirion_dagster.settings import Settings
 from elexirion_dagster.spec.pipeline import Pipeline
 from elexirion_dagster.spec.steps import asks_model
@@ -9,9 +9,9 @@ from elexirion_dagster.spec.steps import asks_model
 __all__ = ["NO_MODEL", "model_note", "model_tags"]
 
 
-def model_tags(wanted: str | None) -> dict[str, str]:
-    """The tags of a run that asks this model (NO_MODEL: none at all) instead of the pipeline's."""
-    return {MODEL_TAG: wanted} if wanted else {}
+def model_tags(wanted: str | None, *, stream: bool = False) -> dict[str, str]:
+    """The tags of a run that asks this model (NO_MODEL: none at all) instead of the pipeline's, streamed or not."""
+    return {**({MODEL_TAG: wanted} if wanted else {}), **({STREAM_TAG: "yes"} if stream else {})}
 
 
 def model_note(pipeline: Pipeline, override: str | None, settings: Settings) -> str:

@@ -6,7 +6,7 @@ import json
 import signal
 import sys
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,7 @@ from elexirion_dagster.rehearsal.contents import Contents, method_of
 from elexirion_dagster.rehearsal.http import Incoming, plain_json, read_request
 from elexirion_dagster.rehearsal.perform import Hangup, Wire, hang_up, perform
 from elexirion_dagster.rehearsal.play import Failure, Play, tokens
-from elexirion_dagster.rehearsal.script import Script, load_script
+from elexirion_dagster.rehearsal.script import Fault, Script, load_script
 
 _HOST = "127.0.0.1"
 _KEPT_REQUESTS = 1000
@@ -43,13 +43,14 @@ class RehearsalServer:
 
     `base_url` is what Anthropic's and Google's SDKs take; OpenAI-compatible clients take `base_url` + "/v1". `requests`
     holds the last 1,000 requests, `connections` counts those opened, `peak_in_flight` is the most model calls under way
-    at once.
+    at once, `faults` how many of each kind were played.
     """
 
     def __init__(self, script: Script | None = None, *, port: int = 0) -> None:
         self.requests: deque[Recorded] = deque(maxlen=_KEPT_REQUESTS)
         self.peak_in_flight = 0
         self.connections = 0
+        self.faults: Counter[str] = Counter()
         self.base_url = ""
         self._play = Play(script or Script())
         self._port = port
@@ -139,6 +140,8 @@ class RehearsalServer:
     async def _model_call(self, wire: Wire, body: Mapping[str, Json], writer: asyncio.StreamWriter) -> None:
         asked = wire.asked(body)
         line, fault = self._play.next(asked)
+        if fault is not None:
+            self.faults[_kind(fault)] += 1
         self._in_flight += 1
         self.peak_in_flight = max(self.peak_in_flight, self._in_flight)
         try:
@@ -163,6 +166,10 @@ def _body(incoming: Incoming) -> Json:
     if not isinstance(body, dict) or not isinstance(body.get(turns), list):
         raise InputError(f"the body is not an object with {turns}")
     return body
+
+
+def _kind(fault: Fault) -> str:
+    return f"status {fault.status}" if fault.kind == "status" else fault.kind
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -17,6 +17,7 @@ from elexirion_dagster.spec.base import Retry
 from elexirion_dagster.spec.llm import LlmStep, Model
 from elexirion_dagster.spec.references import References
 from elexirion_dagster.spec.steps import Step
+from elexirion_dagster.steps.partials import Partials
 from elexirion_dagster.steps.threads import Threads
 from elexirion_dagster.store.journal import JournalWriter
 from elexirion_dagster.templating.keyed import Keyed
@@ -88,6 +89,8 @@ class Shared:
     """What the run may spend on model calls, in words."""
     progress: Callable[[str, int, int, int, str | None], None]
     """Called with path, items done, items failed, items in all, and a note."""
+    partials: Partials
+    """Hears the answers of model calls while they come in."""
 
 
 @dataclass(frozen=True, slots=True)

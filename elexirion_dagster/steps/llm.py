@@ -90,6 +90,7 @@ class _Asking:
                 native_schema=capabilities.output_schema,
                 max_tokens=self._step.max_tokens,
                 temperature=self._step.temperature,
+                stream=self._ctx.shared.partials.stream,
             )
 
         call = Call(
@@ -99,6 +100,7 @@ class _Asking:
             retry=self._step.retry or self._ctx.shared.retry,
             inputs=self._inputs,
             prompt_version=self._slot.version,
+            hearing=lambda: self._ctx.shared.partials.hearing(self._ctx.path),
         )
         answer = self._ctx.shared.calls.send(call, deadline=self._ctx.deadline, tally=self._tally)
         self._answers.append(answer)

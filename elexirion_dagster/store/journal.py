@@ -11,11 +11,13 @@ A line is `{"v": 1, "kind": …, "ts": "…Z", "root_run": …, "run": …, …f
 | `call_failed` | call_id, path, request_hash, occurrence, attempt, provider, model, cause, message, status, usage, cost_usd, billed |
 | `step` | path, step, step_type, status, input_hash, result, started_at, duration_s |
 | `progress` | path, done, failed, total, note |
+| `partial` | path, text, note |
 | `findings` | path, findings, unparsed |
 | `outputs` | outputs |
 | `run_finished` | status, cause, message, duration_s, cost_usd |
 
-`reply` is `reply_to_json`, `result` is `StepResult.to_json`, findings are `Finding.to_json`. Absent fields are unknown. A
+`partial` is there only where calls are streamed to somebody who looks: lines of an answer as they come in, or a note of
+how long calls take; the `reply` is what counts. `reply` is `reply_to_json`, `result` is `StepResult.to_json`, findings are `Finding.to_json`. Absent fields are unknown. A
 `call_id` names one attempt: its intent and its one end have it in common, a further attempt has another.
 """  # noqa: E501  a table row is one line
 
@@ -45,6 +47,7 @@ Kind = Literal[
     "call_failed",
     "step",
     "progress",
+    "partial",
     "findings",
     "outputs",
     "run_finished",

@@ -48,14 +48,14 @@ def test_what_a_step_says_before_its_first_item_is_a_notice():
 def test_calls_and_cost_are_added_up_and_an_unknown_price_is_said(costs, expected):
     state = State()
     for cost in costs:
-        state.take({"kind": "reply", "cost_usd": cost})
+        state.take({"kind": "reply", "path": "a", "cost_usd": cost})
     assert figures(state) == expected
 
 
 def test_findings_and_failed_calls_are_counted():
     state = State()
     state.take({"kind": "findings", "findings": [{}, {}]})
-    state.take({"kind": "call_failed"})
+    state.take({"kind": "call_failed", "path": "a", "cause": "overloaded"})
     assert figures(state) == ["2 findings", "0 calls", "$0.0000", "1 failed calls"]
 
 
@@ -84,3 +84,36 @@ def test_without_a_terminal_there_are_few_plain_lines():
     lines.due = 0.0
     lines.show(state)
     assert stream.getvalue() == "2 of 5 steps done; analyze 204 of 834; 30 findings\n"
+
+
+def partial(path, *, text=None, note=None):
+    return {"kind": "partial", "path": path, "text": text, "note": note}
+
+
+def test_lines_of_an_answer_are_notices_that_cannot_steer_a_terminal():
+    state = State()
+    state.take(partial("ask", text="one\n\x1b[31mtwo\ttabs\x07"))
+    assert state.notices == ["ask | one", "ask | [31mtwo\ttabs"]
+
+
+def test_an_attempt_that_fails_after_text_was_shown_takes_it_back():
+    state = State()
+    failed = {"kind": "call_failed", "path": "ask", "cause": "connection"}
+    state.take(failed)
+    assert state.notices == []
+    state.take(partial("ask", text="one"))
+    state.take(failed)
+    assert state.notices[1:] == ["ask | this attempt failed (connection), its text does not count"]
+    state.take(partial("ask", text="one"))
+    state.take({"kind": "reply", "path": "ask", "cost_usd": 0.0})
+    state.take(failed)
+    assert len(state.notices) == 3
+
+
+@pytest.mark.parametrize("end", [{"kind": "reply", "cost_usd": 0.0}, {"kind": "call_failed", "cause": "timeout"}])
+def test_how_far_long_calls_are_stands_beside_the_cost_until_a_call_ends(end):
+    state = State()
+    state.take(partial("ask", note="ask: 8 s, 400 characters so far"))
+    assert figures(state) == ["ask: 8 s, 400 characters so far"]
+    state.take({"path": "ask", **end})
+    assert state.asking is None

@@ -120,6 +120,7 @@ def test_json_of_a_run_is_the_whole_of_standard_output(elexirion_here, pipeline)
         (["run", "good", "colour=red"], "Its inputs: count="),
         (["run", "good", "count"], "Its inputs: count="),
         (["run", "good", "--model", "x/y", "--no-model"], "exclude each other"),
+        (["run", "asking", "--stream", "--json"], "exclude each other"),
         (["run", "asking", "--model", "nobody/model"], "nobody"),
         (["run", "asking", "--model", "anthropic/claude-sonnet-5-5"], "ANTHROPIC_API_KEY"),
         (["run", "needy"], "needs the input goal"),
@@ -251,6 +252,17 @@ def test_a_wrong_key_is_told_with_the_variable_to_set(elexirion_here, pipeline, 
     assert code == 1
     assert "ANTHROPIC_API_KEY" in err
     assert "abcdefghijklmnop" not in out + err
+
+
+def test_a_streamed_run_shows_the_answer_s_lines_while_it_works(elexirion_here, pipeline, monkeypatch):
+    pipeline(ASKING)
+    with RehearsalServer(Script.model_validate({"answers": [{"text": "One line.\nAnother."}]})) as server:
+        monkeypatch.setenv("ELEXIRION_LOCAL_URL", f"{server.base_url}/v1")
+        code, out, err = elexirion_here("run", "asking", "--model", "local/some-model", "--stream")
+        assert [request.body["stream"] for request in server.requests] == [True]
+    assert code == 0
+    assert err.index("a | One line.") < err.index("a | Another.")
+    assert "a | " not in out
 
 
 def test_the_model_and_the_ceiling_are_told_before_the_run(elexirion_here, pipeline):

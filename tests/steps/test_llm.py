@@ -7,6 +7,9 @@ from elexirion_dagster.errors import Cancelled
 from elexirion_dagster.providers.base import Capabilities, ProviderError
 from elexirion_dagster.providers.fake import FakeProvider, Rule
 from elexirion_dagster.records import Usage
+from elexirion_dagster.rehearsal.script import Script
+from elexirion_dagster.rehearsal.server import RehearsalServer
+from elexirion_dagster.run import STREAM_TAG
 
 ASK = """
 inputs: {q: {type: string, default: why}}
@@ -236,3 +239,36 @@ steps:
     rehearsed = start(text, repo=str(tmp_path / "tree"))
     rehearsed.all()
     assert asked(rehearsed) == ["{{ inputs.repo }} {% raw %}"]
+
+
+@pytest.mark.parametrize("provider", ["anthropic", "local"])
+def test_a_streamed_run_asks_and_answers_the_same_as_a_plain_one_and_shows_the_answer(start, provider):
+    script = Script.model_validate({"answers": [{"text": "one\nAPI_KEY=abcdefgh12345678\nthree"}]})
+    found = []
+    with RehearsalServer(script) as server:
+        keys = {"model": None, "anthropic_api_key": "not-a-key", "anthropic_base_url": server.base_url}
+        settings = {**keys, "local_base_url": f"{server.base_url}/v1"}
+        for tags in ({}, {STREAM_TAG: "yes"}):
+            rehearsed = start(ASK % (f"{provider}/some-model", ""), tags=tags, settings=settings)
+            rehearsed.all()
+            found.append(rehearsed)
+        streamed = [request.body.get("stream", False) for request in server.requests]
+    assert streamed == [False, True]
+    plain, stream = (rehearsed.lines("reply")[0] for rehearsed in found)
+    assert plain["request_hash"] == stream["request_hash"]
+    assert plain["reply"]["blocks"] == stream["reply"]["blocks"]
+    assert [rehearsed.lines("partial") == [] for rehearsed in found] == [True, False]
+    shown = "\n".join(line["text"] for line in found[1].lines("partial"))
+    assert shown == found[1].results["ask"].text == "one\nAPI_KEY=[redacted:secret]\nthree"
+
+
+def test_every_attempt_is_heard_from_its_beginning(start):
+    faults = [{"kind": "cut", "times": 1, "after_events": 4}]
+    script = Script.model_validate({"answers": [{"text": "one\n" * 40}], "faults": faults})
+    with RehearsalServer(script) as server:
+        settings = {"model": None, "local_base_url": f"{server.base_url}/v1"}
+        rehearsed = start(ASK % ("local/some-model", ""), tags={STREAM_TAG: "yes"}, settings=settings)
+        result = rehearsed.all()["ask"]
+    (failed,), (reply,) = rehearsed.lines("call_failed"), rehearsed.lines("reply")
+    after = [line["text"] for line in rehearsed.lines("partial") if line["ts"] > failed["ts"]]
+    assert "\n".join(after) == result.text == reply["reply"]["blocks"][0]["text"]
