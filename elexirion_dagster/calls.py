@@ -6,25 +6,20 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import chain
 
 from elexirion_dagster.errors import Cancelled, ElexirionError
 from elexirion_dagster.prompting.render import request_hash
+from elexirion_dagster.prompting.shown import redacted_reply, redacted_request, shown_prompt
 from elexirion_dagster.providers.base import Capabilities, Provider, ProviderError
 from elexirion_dagster.providers.catalog import ModelRef, Providers
 from elexirion_dagster.providers.failover import moves_on
 from elexirion_dagster.providers.pricing import ModelPrice, cost_usd, upper_bound_tokens, upper_bound_usd
 from elexirion_dagster.records import (
-    Block,
     Json,
-    Message,
     Reply,
     Request,
-    TextBlock,
-    ThinkingBlock,
-    ToolResultBlock,
-    ToolUseBlock,
     Usage,
 )
 from elexirion_dagster.redact import Redactor
@@ -33,9 +28,6 @@ from elexirion_dagster.store.journal import JournalWriter
 from elexirion_dagster.store.ledger import Ledger, Limit
 from elexirion_dagster.store.replay import Replay, reply_to_json
 from elexirion_dagster.store.turns import NoTurn, Patience, Turn, Turns
-
-SHOWN_CHARS = 4_000
-"""How much of a prompt or reply is kept for people to look at; the reply itself is kept whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,7 +214,12 @@ class Calls:
         max_tokens, max_usd = turn.tokens, upper_bound_usd(provider.name, request, self._prices)
         reservation = self._ledger.reserve(self._limits, usd=max_usd, tokens=max_tokens) if self._limits else None
         where = asking.where(attempt)
-        self._journal.append("intent", durable=True, max_usd=max_usd, max_tokens=max_tokens, **where)
+        try:
+            self._journal.append("intent", durable=True, max_usd=max_usd, max_tokens=max_tokens, **where)
+        except ElexirionError:
+            if reservation is not None:
+                self._ledger.release(reservation)
+            raise
         try:
             with asking.call.hearing() as on_text:
                 raw = provider.send(request, timeout_s=timeout_s, cancelled=self._cancelled, on_text=on_text)
@@ -307,46 +304,3 @@ def _wait_s(retry: Retry, error: ProviderError, attempt: int, deadline: float | 
     ):
         return None
     return wait_s
-
-
-def redacted_request(request: Request, redactor: Redactor) -> Request:
-    """The request with key-shaped strings taken out of everything that will be sent."""
-    return replace(
-        request,
-        system=None if request.system is None else redactor.text(request.system),
-        messages=tuple(
-            Message(message.role, tuple(_redacted(block, redactor) for block in message.content))
-            for message in request.messages
-        ),
-    )
-
-
-def redacted_reply(reply: Reply, cost: float | None, redactor: Redactor) -> Reply:
-    """The reply with its cost and without key-shaped strings, before its first use: a replay is then identical."""
-    return replace(reply, cost_usd=cost, blocks=tuple(_redacted(block, redactor) for block in reply.blocks))
-
-
-def _redacted(block: Block, redactor: Redactor) -> Block:
-    match block:
-        case TextBlock(text=text):
-            return TextBlock(redactor.text(text))
-        case ToolUseBlock(id=id_, name=name, input=arguments):
-            return ToolUseBlock(id_, name, redactor.tree(dict(arguments)))
-        case ToolResultBlock(tool_use_id=id_, text=text, is_error=is_error):
-            return ToolResultBlock(id_, redactor.text(text), is_error)
-        case ThinkingBlock():
-            return block
-
-
-def shown_prompt(request: Request) -> str:
-    """System text and messages as a person would read them, cut at SHOWN_CHARS."""
-    parts = [f"[system]\n{request.system}"] if request.system else []
-    for message in request.messages:
-        text = "".join(block.text for block in message.content if isinstance(block, TextBlock | ToolResultBlock))
-        parts.append(f"[{message.role}]\n{text}")
-    return cut("\n\n".join(parts))
-
-
-def cut(text: str) -> str:
-    """The first SHOWN_CHARS characters, with a note of how many are left out."""
-    return text if len(text) <= SHOWN_CHARS else f"{text[:SHOWN_CHARS]}\n… {len(text) - SHOWN_CHARS} more characters"

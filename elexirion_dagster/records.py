@@ -9,6 +9,12 @@ from elexirion_dagster.errors import Cause
 Json = Any
 """A JSON value: None, bool, int, float, str, list or dict with string keys."""
 
+
+def dollars(usd: float) -> str:
+    """An amount for people: two decimals, or as many as a small one needs."""
+    return f"${usd:.2f}" if usd >= 0.01 or usd == 0 else f"${usd:.6f}".rstrip("0")  # noqa: PLR2004 - a cent
+
+
 Status = Literal["succeeded", "degraded", "skipped", "failed"]
 StopReason = Literal["end_turn", "max_tokens", "stop_sequence", "tool_use", "pause_turn", "refusal", "context_exceeded"]
 Severity = Literal["critical", "high", "medium", "low", "info"]

@@ -20,7 +20,7 @@ from elexirion_dagster.pins import NO_MODEL, RunPins
 from elexirion_dagster.providers.base import Provider
 from elexirion_dagster.providers.catalog import Providers
 from elexirion_dagster.providers.pricing import own_prices
-from elexirion_dagster.records import Json, StepResult
+from elexirion_dagster.records import Json, StepResult, dollars
 from elexirion_dagster.redact import Redactor
 from elexirion_dagster.runner import Runner
 from elexirion_dagster.settings import Settings
@@ -149,7 +149,7 @@ class Run:
             workspace=workspace,
             granted=granted,
             cancelled=self.cancelled,
-            ceiling="no ceiling set" if budget.usd is None else f"at most ${budget.usd:.2f}",
+            ceiling="no ceiling set" if budget.usd is None else f"at most {dollars(budget.usd)}",
             progress=lambda *_: None,
             partials=Partials(self._redactor, lambda *_: None, None),
         )

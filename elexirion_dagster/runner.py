@@ -121,14 +121,14 @@ def _once(step: Step, ctx: StepContext) -> StepResult:
 def _wait_s(step: Step, ctx: StepContext, result: StepResult, attempt: int) -> float | None:
     """Seconds until the whole step is tried again; None when it is not: wrong cause, too often, too late.
 
-    A model call repeats its own causes itself. The pipeline's `retry` is for leaf steps: the parts of a composite
-    have been tried again one by one.
+    A model call repeats its own causes itself. A composite is never repeated, its parts have been one by one: to do
+    them all again would be to pay again for those that came out well.
     """
     retry = step.retry or ctx.shared.retry
     own = step.retry is not None and step.type != "llm"
     if result.error is None or result.error.cause not in retry.on or attempt >= retry.max_attempts:
         return None
-    if not own and (result.error.cause in CALL_CAUSES or (step.retry is None and inner_steps(step))):
+    if inner_steps(step) or (not own and result.error.cause in CALL_CAUSES):
         return None
     wait_s = retry.wait_s(attempt)
     late = ctx.deadline is not None and time.monotonic() + wait_s >= ctx.deadline

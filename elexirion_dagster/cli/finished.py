@@ -1,7 +1,9 @@
 """What a finished run shows."""
 
+import json
 from typing import TYPE_CHECKING
 
+import click
 from rich.console import Console
 
 from elexirion_dagster.records import Json
@@ -11,6 +13,7 @@ if TYPE_CHECKING:
     from elexirion_dagster.operations.launch import Finished
 
 _ROWS = 30
+_SHOWN_CHARS = 4_000
 _FILE_WIDTH = 180
 _STYLES = {"succeeded": "bold green", "failed": "bold red", "cancelled": "bold yellow"}
 
@@ -33,6 +36,13 @@ def wide() -> Console:
     return console if console.is_terminal else Console(width=_FILE_WIDTH)
 
 
+def _short(value: Json) -> str:
+    """A value as text, cut where it is too long for a terminal."""
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    left = len(text) - _SHOWN_CHARS
+    return text if left <= 0 else f"{text[:_SHOWN_CHARS]}… ({left} more characters, --json has them)"
+
+
 def show_finished(finished: "Finished") -> None:
     """The report's table where there is one, else the outputs; then where everything lies."""
     console = wide()
@@ -41,8 +51,7 @@ def show_finished(finished: "Finished") -> None:
         console.print(summary(finished.report))
     else:
         for name, value in finished.outputs.items():
-            console.print(f"[bold]{name}[/bold]:", end=" ")
-            console.print(value if isinstance(value, str) else repr(value), markup=False)
+            click.echo(f"{click.style(name, bold=True)}: {_short(value)}")
     console.print(f"run {finished.run} [{_STYLES[finished.status]}]{finished.status}[/]")
     if finished.message and finished.status != "succeeded":
         Console(stderr=True).print(finished.message, markup=False, highlight=False, soft_wrap=True)

@@ -67,6 +67,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # file names need not be text
+    os.umask(0o077)  # what Dagster and DuckDB write below the home is its owner's alone
     try:
         code = cli(standalone_mode=False)
         sys.stdout.flush()
@@ -79,6 +80,11 @@ def main() -> None:
     except ElexirionError as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(exit_code(error.cause))
+    except RuntimeError as error:
+        if not isinstance(error.__cause__, KeyboardInterrupt):  # Ctrl-C while a class was being made
+            raise
+        click.echo("cancelled", err=True)
+        sys.exit(CANCELLED)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads on; the exit flushes once more
         sys.exit(FAILED)

@@ -15,10 +15,8 @@ from elexirion_dagster.cli.finished import as_record, show_finished
 from elexirion_dagster.cli.live import shown
 from elexirion_dagster.errors import InputError
 from elexirion_dagster.operations.models import NO_MODEL, model_note, model_tags
-from elexirion_dagster.operations.pipelines import choose
+from elexirion_dagster.operations.pipelines import choose, scan_file
 from elexirion_dagster.settings import Settings
-
-SCAN = "nightly_scan"
 
 _model = click.option("--model", metavar="PROVIDER/MODEL", help="Use this model instead of the pipeline's.")
 _no_model = click.option("--no-model", is_flag=True, help="Ask no model; its steps are skipped.")
@@ -58,7 +56,8 @@ def scan(path: str, **given: Any) -> int:
     if not Path(path).is_dir():
         mend = "Give the path of a folder." if not Path(path).exists() else "Give the folder it lies in."
         raise InputError(f"{path} is no folder", mend=mend)
-    return _run(SCAN, (f"repo={path}",), _options(**given))
+    # By its path: a scanned repository's own pipelines_yaml/ must not get to say what a scan of it does.
+    return _run(str(scan_file()), (f"repo={path}",), _options(**given))
 
 
 def _options(*, model: str | None, no_model: bool, stream: bool, as_json: bool) -> _Options:

@@ -8,7 +8,7 @@ from dagster._core.events import DagsterEventType, RunFailureReason
 from dagster_shared.error import SerializableErrorInfo
 
 from elexirion_dagster.compiler.resources import root_of
-from elexirion_dagster.errors import CAUSES, Cause
+from elexirion_dagster.errors import CAUSES, Cause, InputError
 from elexirion_dagster.run import PIPELINE_TAG
 from elexirion_dagster.settings import Settings
 from elexirion_dagster.store.home import open_home
@@ -90,13 +90,22 @@ def record_runs_sensor(settings: Settings) -> dg.SensorDefinition:
             for change in changes.records:
                 run = context.instance.get_run_by_id(change.event_log_entry.run_id)
                 if run is not None and PIPELINE_TAG in run.tags:
-                    record_end(context.instance, run, settings)
-                    recorded += 1
+                    recorded += _recorded(context, run, settings)
                 cursors[event_type] = change.storage_id
         context.update_cursor(",".join(str(cursors[event_type]) for event_type in _ENDS))
         return dg.SkipReason(f"recorded {recorded} finished runs")
 
     return record_runs
+
+
+def _recorded(context: dg.SensorEvaluationContext, run: dg.DagsterRun, settings: Settings) -> bool:
+    """Record one end; a run whose tags cannot be used must not keep those after it from being recorded."""
+    try:
+        record_end(context.instance, run, settings)
+    except InputError as error:
+        context.log.warning("run %s is not recorded: %s", run.run_id, error)
+        return False
+    return True
 
 
 def _cursors(context: dg.SensorEvaluationContext) -> dict[_End, int]:

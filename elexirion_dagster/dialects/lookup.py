@@ -9,14 +9,17 @@ from elexirion_dagster.settings import Settings
 SUFFIXES = (".yaml", ".yml")
 
 
+def shipped() -> Path:
+    """The folder of the pipelines that come with the package."""
+    package = Path(__file__).parent.parent
+    inside = package / "pipelines_yaml"
+    return (inside if inside.is_dir() else package.parent / "pipelines_yaml").resolve()
+
+
 def folders(settings: Settings) -> list[Path]:
     """The folders that are looked through, first to last."""
-    package = Path(__file__).parent.parent
-    shipped = next(
-        (path for path in (package / "pipelines_yaml", package.parent / "pipelines_yaml") if path.is_dir()), None
-    )
     own = [Path.cwd() / "pipelines_yaml", *([settings.pipelines] if settings.pipelines else [])]
-    found = [folder.resolve() for folder in (*own, *([shipped] if shipped else [])) if folder.is_dir()]
+    found = [folder.resolve() for folder in (*own, shipped()) if folder.is_dir()]
     return list(dict.fromkeys(found))
 
 

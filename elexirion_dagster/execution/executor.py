@@ -112,7 +112,12 @@ def _iterate(
 
 
 def _capture_logs(stack: ExitStack, job_context: PlanExecutionContext, plan: ExecutionPlan) -> Iterator[DagsterEvent]:
-    """Keep what the ops print, where the instance wants it; a failure to do so does not fail the run."""
+    """Keep what the ops print, where the instance wants it; a failure to do so does not fail the run.
+
+    In the user's terminal it stays there: Dagster's helpers of the capture would answer Ctrl-C with tracebacks.
+    """
+    if is_of_terminal(job_context.dagster_run):
+        return
     logs = job_context.instance.compute_log_manager
     key = logs.build_log_key_for_run(job_context.run_id, create_compute_log_file_key())  # type: ignore[no-untyped-call]
     try:

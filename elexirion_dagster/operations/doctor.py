@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from elexirion_dagster.codebase.analyzers.catalog import ANALYZERS
+from elexirion_dagster.codebase.analyzers.catalog import ANALYZERS, PACKAGES
 from elexirion_dagster.codebase.executables import find
 from elexirion_dagster.errors import ElexirionError
 from elexirion_dagster.operations.instance import init
@@ -53,8 +53,12 @@ def _programs() -> Iterator[Diagnosis]:
     )
     for name in ANALYZERS:
         path = find(name)
+        mend = None if path else f"pip install {PACKAGES[name]}"
         yield Diagnosis(
-            f"analyzer {name}", path is not None, str(path or "not found"), None if path else f"pip install {name}"
+            f"analyzer {name}",
+            path is not None,
+            str(path or "not found"),
+            None if path else f"pip install {PACKAGES[name]}",
         )
 
 

@@ -11,6 +11,7 @@ import dagster as dg
 from dagster._core.definitions.job_base import InMemoryJob
 from dagster._core.execution.api import execute_run
 from dagster._utils.interrupts import capture_interrupts
+from dagster_shared.check import CheckError
 from sqlalchemy.exc import SQLAlchemyError
 
 from elexirion_dagster.compiler.ops import OUTPUTS
@@ -24,6 +25,7 @@ from elexirion_dagster.reports.report import Report
 from elexirion_dagster.run import CLI, TRIGGER_TAG
 from elexirion_dagster.settings import Settings
 from elexirion_dagster.store.home import Home
+from elexirion_dagster.yamlio import load_file
 
 LOCATION = "elexirion_dagster"
 
@@ -47,6 +49,7 @@ def execute(
 ) -> Finished:
     """Run the pipeline in `file` to its end. Being interrupted ends its children and marks the run cancelled."""
     home = init(settings).home
+    load_file(home.dagster / "dagster.yaml")  # Dagster meets what is no YAML with a stack trace
     with capture_interrupts(), _usable(home), dg.DagsterInstance.from_config(str(home.dagster)) as instance:
         job = job_of_file(file, settings)
         run = instance.create_run_for_job(
@@ -72,7 +75,7 @@ def _usable(home: Home) -> Iterator[None]:
     """Put in words that the Dagster instance cannot be read or written."""
     try:
         yield
-    except dg.DagsterInvalidConfigError as error:
+    except (dg.DagsterInvalidConfigError, CheckError) as error:
         message = f"{home.dagster / 'dagster.yaml'} cannot be used: {error}"
         raise InputError(message, mend="Mend that file, or remove it: `elexirion init` writes it anew.") from error
     except (OSError, SQLAlchemyError, sqlite3.Error) as error:

@@ -1,6 +1,7 @@
 """Which models a pipeline would ask."""
 
 from elexirion_dagster.providers.catalog import resolve
+from elexirion_dagster.records import dollars
 from elexirion_dagster.run import MODEL_TAG, NO_MODEL, STREAM_TAG
 from elexirion_dagster.settings import Settings
 from elexirion_dagster.spec.pipeline import Pipeline
@@ -23,5 +24,5 @@ def model_note(pipeline: Pipeline, override: str | None, settings: Settings) -> 
     if not models:
         why = "as you asked" if override == NO_MODEL else "none is configured, see `elexirion doctor`"
         return f"No model is asked ({why}); steps that need one are skipped."
-    ceiling = "no ceiling set" if pipeline.budget.usd is None else f"at most ${pipeline.budget.usd:.2f}"
+    ceiling = "no ceiling set" if pipeline.budget.usd is None else f"at most {dollars(pipeline.budget.usd)}"
     return f"Model: {', then '.join(str(model) for model in models)}; {ceiling}. --no-model turns it off."

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from elexirion_dagster.dialects.load import Loaded, load_any
-from elexirion_dagster.dialects.lookup import find, find_all
+from elexirion_dagster.dialects.lookup import find, find_all, shipped
 from elexirion_dagster.errors import InputError, PipelineError
 from elexirion_dagster.records import Json
 from elexirion_dagster.run import complete_inputs
@@ -32,6 +32,11 @@ class Chosen:
     file: Path
     pipeline: Pipeline
     inputs: Mapping[str, Json]
+
+
+def scan_file() -> Path:
+    """The pipeline behind `elexirion scan`: the packaged one, whatever lies in the scanned folder."""
+    return shipped() / "nightly_scan.yaml"
 
 
 def choose(target: str, assignments: tuple[str, ...], settings: Settings) -> Chosen:

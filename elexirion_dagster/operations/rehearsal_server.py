@@ -17,6 +17,8 @@ def variables(base_url: str) -> dict[str, str]:
     return {
         "ANTHROPIC_API_KEY": _KEY,
         "ANTHROPIC_BASE_URL": base_url,
+        "GEMINI_API_KEY": _KEY,
+        "ELEXIRION_GEMINI_BASE_URL": base_url,
         "ELEXIRION_LOCAL_URL": f"{base_url}/v1",
     }
 

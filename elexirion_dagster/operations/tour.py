@@ -23,6 +23,8 @@ def take(settings: Settings, say: Callable[[str], None]) -> Finished:
             played = rehearsed(settings, server.base_url)
             finished = execute(pipeline, {}, run_id=str(uuid.uuid4()), tags={}, settings=played)
             say(f"run {finished.run} {finished.status}; the server was called {server.count} times")
+    if finished.message:
+        say(finished.message)
     for name, value in finished.outputs.items():
         say(f"{name}: {value}")
     rows(open_home(settings.home), finished.run, say)

@@ -20,7 +20,7 @@ class CommandStep(StepBase):
     run: str | tuple[str, ...] = Field(min_length=1)
     """Program and arguments; a string is split like a shell would *before* templates are filled in."""
     cwd: str | None = None
-    """Folder to run in: the workspace when absent, else inside the workspace or a `path` input."""
+    """Folder to run in, inside the run's workspace; the workspace itself when absent."""
     env: dict[str, str] = {}
     """Further environment variables; nothing else is inherited but PATH and the locale."""
     expect_exit: tuple[int, ...] = (0,)

@@ -1,5 +1,6 @@
 """Run a program without a shell."""
 
+from elexirion_dagster.codebase.files import confine
 from elexirion_dagster.errors import PolicyError
 from elexirion_dagster.records import StepError, StepResult
 from elexirion_dagster.shell import run as run_program
@@ -13,7 +14,7 @@ def run(step: CommandStep, ctx: StepContext) -> StepResult:
     Each argument is rendered by itself, so a value with spaces or quotes stays one argument.
     """
     args = [ctx.render(argument) for argument in step.arguments()]
-    cwd = ctx.shared.workspace if step.cwd is None else ctx.readable(ctx.render(step.cwd))
+    cwd = ctx.shared.workspace if step.cwd is None else confine(ctx.shared.workspace, ctx.render(step.cwd))
     # The workspace is the home: in a scanned tree a program would otherwise load what lies in .local or .config there.
     env = {"HOME": str(ctx.shared.workspace), **{name: ctx.render(value) for name, value in step.env.items()}}
     if not args[0]:

@@ -4,10 +4,11 @@ import json
 from collections.abc import Mapping, Sequence
 from itertools import islice
 
-from elexirion_dagster.calls import Answer, Call, Tally, cut, shown_prompt
-from elexirion_dagster.errors import Cancelled, ElexirionError, StorageError
+from elexirion_dagster.calls import Answer, Call, Tally
+from elexirion_dagster.errors import Cancelled, ElexirionError, InputError, StorageError
 from elexirion_dagster.prompting.parse import MalformedOutput, parse, repair_text
 from elexirion_dagster.prompting.render import Example, build_request
+from elexirion_dagster.prompting.shown import cut, shown_prompt
 from elexirion_dagster.providers.base import Capabilities
 from elexirion_dagster.providers.catalog import ModelRef
 from elexirion_dagster.providers.failover import moves_on
@@ -35,7 +36,7 @@ class _Asking:
         self._models = models
         self._slot: Slot = ctx.shared.pins.slot(step, ".".join(ctx.names))
         self._schema = step.output_schema()
-        self._prompt = ctx.render(step.prompt)
+        self._prompt = _sendable(ctx.render(step.prompt), ctx.path)
         self._inputs = referred_inputs(step, ctx, len(self._prompt))
         self._answers: list[Answer] = []
         self._tally = Tally()
@@ -136,6 +137,16 @@ class _Asking:
             "latency_s": round(sum(answer.reply.latency_s for answer in self._answers), 3),
             "tokens": last.reply.usage.to_json(),
         }
+
+
+def _sendable(prompt: str, path: str) -> str:
+    """The prompt, if it is text: what came from bytes that are none cannot be sent, and must not look like a fault."""
+    try:
+        prompt.encode()
+    except UnicodeEncodeError as error:
+        message = f"the prompt of {path} holds {prompt[error.start]!r} at character {error.start}, which is no text"
+        raise InputError(message, mend="Look where that value comes from: it is not UTF-8.") from error
+    return prompt
 
 
 def _example(prompt: str, answer: Json) -> Example:

@@ -6,6 +6,7 @@ The database is a projection; whatever happens to it, the journal builds it agai
 import fcntl
 import shutil
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,6 +23,7 @@ from elexirion_dagster.store.home import Home, storage_error
 from elexirion_dagster.store.journal import Line, read_lines
 
 _WAIT_S = 120
+_QUERY_S = 60
 _LINE_BYTES = 16 * 1024 * 1024
 _READ_ONLY: dict[str, str | bool | int | float | list[str]] = {
     "enable_external_access": "false",
@@ -76,13 +78,32 @@ def query(home: Home, sql: str, params: Sequence[Json] = ()) -> Rows:
         with duckdb.connect(home.outcomes_db, read_only=True, config=_READ_ONLY) as connection:
             try:
                 _check_statement(connection, sql)
-                answer = connection.execute(sql, list(params))
-                return Rows(tuple(column[0] for column in answer.description), tuple(answer.fetchall()))
+                return _answer(connection, sql, params)
             except duckdb.Error as error:
                 if _of_storage(error):
                     raise
                 mend = "`SHOW TABLES` lists tables and views, `DESCRIBE outcomes` the columns of one."
                 raise InputError(f"the query cannot be run: {error}", mend=mend) from error
+
+
+def _answer(connection: duckdb.DuckDBPyConnection, sql: str, params: Sequence[Json]) -> Rows:
+    """Run the statement in a thread, so that Ctrl-C and the time limit reach it: DuckDB itself hears neither."""
+
+    def work() -> Rows:
+        answer = connection.execute(sql, list(params))
+        return Rows(tuple(column[0] for column in answer.description), tuple(answer.fetchall()))
+
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(work)
+        try:
+            return future.result(timeout=_QUERY_S)
+        except TimeoutError as error:
+            connection.interrupt()
+            mend = "Ask for less: fewer rows, or a narrower join."
+            raise InputError(f"the query took longer than {_QUERY_S} s", mend=mend) from error
+        except BaseException:
+            connection.interrupt()
+            raise
 
 
 def _check_statement(connection: duckdb.DuckDBPyConnection, sql: str) -> None:

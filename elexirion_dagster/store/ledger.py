@@ -135,7 +135,8 @@ def _nano(usd: float | None) -> int:
 
 
 def _exceeded(limit: Limit, most: str, spent: str, reserved: str, asked: str) -> PolicyError:
-    message = f"{limit.scope}: at most {most}; {spent} spent, {reserved} reserved, this call may need {asked}"
+    whole = "today's runs" if limit.scope.startswith("day:") else "this run and what continues it"
+    message = f"{whole} may spend {most}: {spent} are spent and {reserved} reserved, this call may need {asked}"
     raised = "ELEXIRION_BUDGET_USD_PER_DAY" if limit.scope.startswith("day:") else "the pipeline's `budget`"
     mend = f"Raise {raised}, lower `max_tokens`, or take a cheaper model."
     return PolicyError(message, cause="budget_exceeded", mend=mend)

@@ -22,6 +22,9 @@ ANALYZERS: Mapping[str, Analyzer] = {
     "ast-grep": AST_GREP,
 }
 
+PACKAGES: Mapping[str, str] = {"ruff": "ruff", "bandit": "bandit", "vulture": "vulture", "ast-grep": "ast-grep-cli"}
+"""What to install for each, by its name on the package index."""
+
 DEFAULT: tuple[str, ...] = tuple(ANALYZERS)
 """All of them: each looks only at the languages it reads."""
 
