@@ -41,8 +41,7 @@ class RehearsalServer:
     """Play a script on 127.0.0.1 for as long as the `with` block lasts.
 
     `base_url` is what Anthropic's SDK takes; OpenAI-compatible clients take `base_url` + "/v1". `requests` holds the
-    last 1,000 requests, `connections` counts those opened, `peak_in_flight` is the most model calls under way at once,
-    `faults` how many of each kind were played.
+    last 1,000 requests, `connections` counts those opened, `peak_in_flight` is the most model calls under way at once.
     """
 
     def __init__(self, script: Script | None = None, *, port: int = 0) -> None:
@@ -50,6 +49,7 @@ class RehearsalServer:
         self.peak_in_flight = 0
         self.connections = 0
         self.faults: Counter[str] = Counter()
+        """How many of each kind were played."""
         self.base_url = ""
         self._play = Play(script or Script())
         self._port = port
