@@ -42,8 +42,7 @@ class Call:
     """What to ask, on behalf of which step path.
 
     `build` makes the request for one model; `inputs` are the structured values the template referred to and
-    `prompt_version` the version of the slot, both recorded for learning. `hearing` is entered for each attempt
-    and gives what is to hear the answer's text.
+    `prompt_version` the version of the slot, both recorded for learning; `hearing`, entered per attempt, hears its text.
     """
 
     path: str
@@ -290,11 +289,8 @@ def _wait_s(retry: Retry, error: ProviderError, attempt: int, deadline: float | 
     if error.cause not in retry.on or attempt >= retry.max_attempts:
         return None
     wait_s = max(retry.wait_s(attempt), error.retry_after_s or 0.0)
-    if wait_s > max(retry.max_s, retry.wait_s(attempt)) or (
-        deadline is not None and time.monotonic() + wait_s >= deadline
-    ):
-        return None
-    return wait_s
+    late = deadline is not None and time.monotonic() + wait_s >= deadline
+    return None if late or wait_s > max(retry.max_s, retry.wait_s(attempt)) else wait_s
 
 
 def redacted_request(request: Request, redactor: Redactor) -> Request:
