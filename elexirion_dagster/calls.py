@@ -42,7 +42,7 @@ class Call:
     """What to ask, on behalf of which step path.
 
     `build` makes the request for one model; `inputs` are the structured values the template referred to and
-    `prompt_version` the version of the slot, both recorded for learning; `hearing`, entered per attempt, hears its text.
+    `prompt_version` the version of the slot, both recorded for learning; `hearing`, entered per attempt, hears text.
     """
 
     path: str
