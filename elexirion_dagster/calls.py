@@ -35,8 +35,7 @@ class Call:
     """What to ask, on behalf of which step path.
 
     `build` makes the request for one model; `inputs` are the structured values the template referred to and
-    `prompt_version` the version of the slot, both recorded for learning. `hearing` is entered for each attempt
-    and gives what is to hear the answer's text.
+    `prompt_version` the version of the slot, both recorded for learning; `hearing`, entered per attempt, hears text.
     """
 
     path: str

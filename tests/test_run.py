@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import pytest
@@ -5,6 +6,8 @@ from pydantic import SecretStr
 
 from elexirion_dagster.dialects.load import load_string
 from elexirion_dagster.errors import InputError
+from elexirion_dagster.rehearsal.script import Script
+from elexirion_dagster.rehearsal.server import RehearsalServer
 from elexirion_dagster.run import complete_inputs, pipeline_hash
 from elexirion_dagster.store.home import Home
 from elexirion_dagster.store.prompts import promote, save, slot_hash
@@ -195,6 +198,17 @@ def test_progress_is_thinned_but_first_and_last_are_told(start):
     assert told[0] == "each: 0 of 500"
     assert told[-1] == "each: 500 of 500"
     assert len(told) < 20
+
+
+def test_a_call_that_takes_longer_than_five_seconds_says_so_to_whoever_listens(start):
+    told = []
+    with RehearsalServer(Script(latency_ms=6500)) as server:
+        settings = {"model": None, "local_base_url": f"{server.base_url}/v1"}
+        rehearsed = start("model: local/m\nsteps: [{name: ask, type: llm, prompt: go}]", settings=settings)
+        rehearsed.run.step(rehearsed.run.pipeline.steps[0], {}, listen=told.append)
+    assert told
+    assert all(re.fullmatch(r"ask: \d+ s, no text yet", line) for line in told)
+    assert rehearsed.lines("partial") == []
 
 
 def test_many_calls_are_announced_with_model_and_ceiling_before_the_first(start):

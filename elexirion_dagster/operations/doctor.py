@@ -54,12 +54,7 @@ def _programs() -> Iterator[Diagnosis]:
     for name in ANALYZERS:
         path = find(name)
         mend = None if path else f"pip install {PACKAGES[name]}"
-        yield Diagnosis(
-            f"analyzer {name}",
-            path is not None,
-            str(path or "not found"),
-            None if path else f"pip install {PACKAGES[name]}",
-        )
+        yield Diagnosis(f"analyzer {name}", path is not None, str(path or "not found"), mend)
 
 
 def _home(settings: Settings) -> Diagnosis:

@@ -8,7 +8,7 @@ from elexirion_dagster.operations.launch import Finished, execute
 from elexirion_dagster.operations.pipelines import Chosen
 from elexirion_dagster.operations.rehearsal_server import rehearsed
 from elexirion_dagster.providers.catalog import AUTO, resolve
-from elexirion_dagster.providers.pricing import cost_usd
+from elexirion_dagster.providers.pricing import cost_usd, own_prices
 from elexirion_dagster.records import Usage
 from elexirion_dagster.rehearsal.script import load_script
 from elexirion_dagster.rehearsal.server import RehearsalServer
@@ -24,7 +24,7 @@ Say = Callable[[str], None]
 
 STAND_IN = "anthropic/claude-sonnet-5-5"
 """Takes the place of models that cannot be rehearsed under their own name; its price is known."""
-_SERVED = frozenset({AUTO, "anthropic", "local"})
+_SERVED = frozenset({AUTO, "anthropic", "gemini", "local"})
 """Words that lead to a provider whose wire format the server speaks."""
 _MOST_ROWS = 50
 _CALLS = """
@@ -96,7 +96,7 @@ def _unplayable(pipeline: Pipeline, settings: Settings) -> str | None:
         if pipeline.budget.usd is None:
             continue
         for model in resolve(name, settings):
-            if cost_usd(model.provider, model.model, Usage()) is None:
+            if cost_usd(model.provider, model.model, Usage(), own_prices(settings.prices)) is None:
                 return f"the price of {model} is not known, which a budget in dollars needs"
     return None
 

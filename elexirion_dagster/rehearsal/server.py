@@ -51,6 +51,7 @@ class RehearsalServer:
         self.peak_in_flight = 0
         self.connections = 0
         self.faults: Counter[str] = Counter()
+        """How many of each kind were played."""
         self.base_url = ""
         self._play = Play(script or Script())
         self._port = port

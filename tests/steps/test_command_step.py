@@ -40,16 +40,16 @@ def test_nothing_of_our_environment_is_inherited_but_what_is_given(one, monkeypa
     assert not {"SERVICE_TOKEN", "ANTHROPIC_API_KEY"} & environment.keys()
 
 
-def test_it_runs_in_the_workspace_or_below_a_path_input(start, tmp_path):
-    folder = tmp_path / "repo"
-    folder.mkdir()
+def test_it_runs_in_the_workspace_or_a_folder_of_it(start):
     rehearsed = start(run_text(run=[sys.executable, "-c", SHOW]))
     assert shown(rehearsed.all()["c"])[2] == str(rehearsed.home.workspace(rehearsed.run.info.root_run))
-    inside = start(run_text(run=[sys.executable, "-c", SHOW], cwd="{{ inputs.repo }}"), repo=str(folder))
-    assert shown(inside.all()["c"])[2] == str(folder)
+    workspace = rehearsed.home.workspace(rehearsed.run.info.root_run)
+    (workspace / "sub").mkdir()
+    inside = start(run_text(run=[sys.executable, "-c", SHOW], cwd="sub"), root=rehearsed.run.info.root_run)
+    assert shown(inside.all()["c"])[2] == str(workspace / "sub")
 
 
-@pytest.mark.parametrize("cwd", ["/", "..", "{{ inputs.repo }}/.."])
+@pytest.mark.parametrize("cwd", ["/", "..", "{{ inputs.repo }}"])
 def test_it_runs_nowhere_else(one, tmp_path, cwd):
     folder = tmp_path / "repo"
     folder.mkdir()

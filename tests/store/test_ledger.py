@@ -90,14 +90,16 @@ def test_a_refusal_names_limit_spent_reserved_and_asked_and_the_mend(ledger):
     with pytest.raises(PolicyError) as refused:
         ledger.reserve(limit, usd=0.375, tokens=1)
     assert refused.value.cause == "budget_exceeded"
-    assert refused.value.message == "run:r: at most $1; $0.25 spent, $0.5 reserved, this call may need $0.375"
+    assert refused.value.message == (
+        "this run and what continues it may spend $1: $0.25 are spent and $0.5 reserved, this call may need $0.375"
+    )
     assert "`budget`" in refused.value.mend
 
 
 def test_the_mend_for_a_day_names_its_variable(ledger):
     with pytest.raises(PolicyError) as refused:
         ledger.reserve([Limit("day:2026-11-22", None, 5)], usd=None, tokens=6)
-    assert "at most 5 tokens" in refused.value.message
+    assert "today's runs may spend 5 tokens" in refused.value.message
     assert "ELEXIRION_BUDGET_USD_PER_DAY" in refused.value.mend
 
 
@@ -117,7 +119,7 @@ def test_a_refusal_by_one_limit_reserves_in_none(ledger):
 def test_two_limits_on_one_scope_count_once(ledger):
     ledger.reserve([Limit("run:r", 1.0, None), Limit("run:r", None, 100)], usd=0.5, tokens=60)
     assert ledger.spent("run:r") == Spend(0.0, 0, 0.5, 60)
-    with pytest.raises(PolicyError, match="at most 100 tokens"):
+    with pytest.raises(PolicyError, match="may spend 100 tokens"):
         ledger.reserve([Limit("run:r", 1.0, None), Limit("run:r", None, 100)], usd=0.5, tokens=60)
 
 
@@ -156,7 +158,7 @@ def test_the_reservation_of_a_killed_process_is_spent_at_its_bound(home, ledger,
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert ledger.spent("run:r") == Spend(0.75, 10, 0.0, 0)
-    with pytest.raises(PolicyError, match=r"\$0.75 spent, \$0 reserved"):
+    with pytest.raises(PolicyError, match=r"\$0.75 are spent and \$0 reserved"):
         ledger.reserve([Limit("run:r", 1.0, None)], usd=0.5, tokens=1)
     ledger.settle(reservation, usd=0.25, tokens=5)  # a recovery found out what it really was
     assert ledger.spent("run:r") == Spend(0.25, 5, 0.0, 0)
