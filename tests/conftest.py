@@ -1,6 +1,7 @@
 """What every test has: a home of its own, an environment without keys, no way out of this machine."""
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -34,6 +35,13 @@ def no_network() -> Iterator[None]:
         patch.setattr(socket.socket, "connect", guarded(connect))
         patch.setattr(socket.socket, "connect_ex", guarded(connect_ex))
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def ctrl_c_is_heard() -> None:
+    """A shell starts background jobs with Ctrl-C ignored, and children inherit that; those of tests must hear it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
