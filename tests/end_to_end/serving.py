@@ -34,7 +34,7 @@ name: mends
 inputs: {folder: {type: path}}
 steps:
   - {name: first, type: set, vars: {x: 20}}
-  - {name: second, type: command, cwd: "{{ inputs.folder }}", run: [cat, number]}
+  - {name: second, type: command, run: [cat, "{{ inputs.folder }}/number"]}
 outputs: {sum: "{{ vars.x + (steps.second.text | int) }}"}
 """
 
