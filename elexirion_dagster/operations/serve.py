@@ -15,6 +15,7 @@ from elexirion_dagster.errors import ElexirionError, InputError
 from elexirion_dagster.execution.processes import Group
 from elexirion_dagster.operations.instance import dagster_environment, init, workspace_file
 from elexirion_dagster.settings import Settings
+from elexirion_dagster.store.home import Home
 
 HOST = "127.0.0.1"
 _READY_S = 120
@@ -25,6 +26,7 @@ def serve(settings: Settings, *, port: int, say: Callable[[str], None]) -> NoRet
     home = init(settings).home
     if _taken(port):
         raise InputError(f"port {port} is in use", mend="Give another with --port.")
+    _create_databases(home)
     environment = dagster_environment(home, os.environ)
     workspace = str(workspace_file(home))
     commands = {
@@ -42,6 +44,17 @@ def serve(settings: Settings, *, port: int, say: Callable[[str], None]) -> NoRet
         cause="command_failed",
         mend="Its last lines above say why; mend that and start again.",
     )
+
+
+def _create_databases(home: Home) -> None:
+    """Make a new instance's databases before two programs do so at the same time and get in each other's way."""
+    if (home.dagster / "history").exists():
+        return
+    # Dagster takes 1.5 s to import (measured); only the first start of a home needs it here.
+    from dagster import DagsterInstance  # noqa: PLC0415
+
+    with DagsterInstance.from_config(str(home.dagster)):
+        return
 
 
 def _wait_until_ready(group: Group, port: int, say: Callable[[str], None]) -> None:
