@@ -145,7 +145,8 @@ class Turns:
     def _sleep(self, turn: Turn, wait_s: float, patience: Patience) -> None:
         if wait_s >= patience.left_s():
             raise _too_late(turn.model, wait_s)
-        if patience.cancelled.wait(wait_s):
+        # A wait of no time at all would still hand the interpreter to another thread.
+        if patience.cancelled.wait(wait_s) if wait_s > 0 else patience.cancelled.is_set():
             raise Cancelled
 
 
