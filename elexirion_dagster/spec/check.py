@@ -13,6 +13,7 @@ from elexirion_dagster.spec.edges import assigned, cycle, edges
 from elexirion_dagster.spec.llm import LlmStep
 from elexirion_dagster.spec.pipeline import Pipeline
 from elexirion_dagster.spec.references import Chain, Expression, chains_of, expressions, texts
+from elexirion_dagster.spec.sessions import faults as session_faults
 from elexirion_dagster.spec.steps import ForEachStep, SwitchStep, branches, inner_names, inner_steps
 
 Path = tuple[str | int, ...]
@@ -85,6 +86,7 @@ def check(pipeline: Pipeline, engine: Engine) -> list[Issue]:
         *_check_outputs(pipeline, engine),
         *_check_name(pipeline),
         *_check_schedule(pipeline),
+        *(Issue(*found) for found in session_faults(pipeline.steps)),
         *_inert(pipeline),
     ]
 
@@ -203,7 +205,7 @@ def _check_chain(chain: Chain, at: Path, scope: _Scope) -> Iterator[Issue]:
 
 
 def _check_result(step: StepBase, rest: list[str], at: Path) -> Iterator[Issue]:
-    fields = (*RESULT_FIELDS, "results") if isinstance(step, ForEachStep) else RESULT_FIELDS
+    fields = (*RESULT_FIELDS, "results") if _has_results(step) else RESULT_FIELDS
     if rest and rest[0] not in fields:
         yield _unknown(at, f"a {step.type} step has no field {rest[0]!r}", rest[0], fields)  # type: ignore[attr-defined]
     elif isinstance(step, LlmStep) and rest[:1] == ["data"] and len(rest) > 1:
@@ -213,6 +215,10 @@ def _check_result(step: StepBase, rest: list[str], at: Path) -> Iterator[Issue]:
         elif schema.get("additionalProperties") is False and rest[1] not in schema.get("properties", {}):
             known = schema.get("properties", {})
             yield _unknown(at, f"the output of {step.name} has no field {rest[1]!r}", rest[1], known)
+
+
+def _has_results(step: StepBase) -> bool:
+    return isinstance(step, ForEachStep) or (isinstance(step, LlmStep) and step.samples > 1)
 
 
 def _check_inner(step: StepBase, path: Path, scope: _Scope, engine: Engine) -> Iterator[Issue]:

@@ -185,3 +185,14 @@ def test_the_main_job_reviews_beside_nothing_it_does_not_need():
 def test_two_thousand_steps_are_no_matter():
     steps = [write("w0"), *(read(f"r{number}") for number in range(2000)), write("w1")]
     assert len(graph(*steps)["w1"].split()) == 2000
+
+
+def test_calls_of_one_session_come_in_program_order_and_others_beside_them():
+    inner = {"name": "pick", "type": "switch", "value": "a", "cases": {"a": [llm("deep", session="chat")]}}
+    found = graph(llm("a", session="chat"), llm("b"), inner, llm("c", session={"name": "chat"}), llm("d", session="e"))
+    assert found == {"a": "", "b": "", "pick": "a", "c": "pick", "d": ""}
+
+
+def test_a_model_with_tools_keeps_the_order_of_what_they_do():
+    found = graph(llm("look", tools=["read"]), llm("other", tools=["grep"]), llm("mend", tools=["edit"]), llm("free"))
+    assert found == {"look": "", "other": "", "mend": "look other", "free": ""}
