@@ -1,17 +1,10 @@
 """List, read and write files."""
 
-import errno
-import os
-
-from elexirion_dagster.codebase.files import confine, list_files, read_text
-from elexirion_dagster.errors import InputError, PolicyError
+from elexirion_dagster.codebase.files import list_files, read_text
 from elexirion_dagster.records import StepResult
 from elexirion_dagster.spec.files import FilesStep, ListFiles, ReadFile, WriteFile
 from elexirion_dagster.steps.context import StepContext
-from elexirion_dagster.store.home import storage_error
-
-_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
+from elexirion_dagster.steps.writing import put
 
 
 def run(step: FilesStep, ctx: StepContext) -> StepResult:
@@ -61,16 +54,4 @@ def _write(verb: WriteFile, ctx: StepContext) -> StepResult:
 
 def write_text(ctx: StepContext, path: str, text: str) -> str:
     """Write a file of the workspace and return its absolute path; PolicyError for a path that leads out."""
-    target = confine(ctx.shared.workspace, path)
-    if target == ctx.shared.workspace or os.path.isdir(target):  # noqa: PTH112 - Path.is_dir raises for long names
-        raise PolicyError(f"{path!r} is a folder, not a file", cause="tool_denied", mend="Name a file.")
-    data = text.encode("utf-8", "backslashreplace")
-    try:
-        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with open(os.open(target, _FLAGS, 0o600), "wb") as file:  # noqa: PTH123 - a descriptor, not a path
-            file.write(data)
-    except OSError as error:
-        if error.errno in _FULL:
-            raise storage_error(error, target) from error
-        raise InputError(f"{path!r} cannot be written: {error.strerror}", mend="Name another file.") from error
-    return str(target)
+    return str(put(ctx.shared.workspace, path, text.encode("utf-8", "backslashreplace")))
