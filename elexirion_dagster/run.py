@@ -35,6 +35,7 @@ from elexirion_dagster.store.home import Home, open_home, storage_error
 from elexirion_dagster.store.journal import JournalWriter
 from elexirion_dagster.store.ledger import Ledger, Limit
 from elexirion_dagster.store.replay import Replay
+from elexirion_dagster.store.tool_log import ToolLog
 from elexirion_dagster.store.turns import Turns
 
 __all__ = ["NO_MODEL", "Run", "RunInfo", "complete_inputs", "pipeline_hash"]
@@ -152,6 +153,8 @@ class Run:
             ceiling="no ceiling set" if budget.usd is None else f"at most {dollars(budget.usd)}",
             progress=lambda *_: None,
             partials=Partials(self._redactor, lambda *_: None, None),
+            sessions=self._pins.sessions(self._replay, self.info.root_run),
+            tool_log=ToolLog(self.journal, self._replay),
         )
 
     def _announce(self) -> None:
