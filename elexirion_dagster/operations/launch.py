@@ -22,9 +22,9 @@ from elexirion_dagster.operations.instance import init
 from elexirion_dagster.records import Json
 from elexirion_dagster.reports.json_report import load
 from elexirion_dagster.reports.report import Report
-from elexirion_dagster.run import CLI, TRIGGER_TAG
 from elexirion_dagster.settings import Settings
 from elexirion_dagster.store.home import Home
+from elexirion_dagster.tags import CLI, TRIGGER_TAG
 from elexirion_dagster.yamlio import load_file
 
 LOCATION = "elexirion_dagster"
