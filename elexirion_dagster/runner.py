@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from elexirion_dagster.errors import Cancelled, ElexirionError, StorageError
 from elexirion_dagster.records import Json, StepError, StepResult
 from elexirion_dagster.spec.base import CALL_CAUSES
+from elexirion_dagster.spec.llm import LlmStep
 from elexirion_dagster.spec.references import Chain
 from elexirion_dagster.spec.steps import Step, asks_model, inner_steps
 from elexirion_dagster.steps.catalog import RUNNERS
@@ -21,6 +22,7 @@ from elexirion_dagster.steps.sequence import add_costs, add_usage
 from elexirion_dagster.store.replay import Replay
 
 _log = logging.getLogger(__name__)
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), default=repr)
 
 
 class Runner:
@@ -47,6 +49,7 @@ class Runner:
         ctx.shared.journal.append(
             "step",
             durable="." not in ctx.path,
+            later=isinstance(step, LlmStep),
             path=ctx.path,
             step=step.name,
             step_type=step.type,
@@ -172,7 +175,7 @@ def _value_digest(chain: Chain, scope: Mapping[str, Json]) -> str:
             owner, rest = value, chain[index + 1 :]
     if owner is not None and rest in owner.digests:
         return owner.digests[rest]
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), default=repr)
+    text = _ENCODER.encode(value)
     found = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
     if owner is not None:
         owner.digests[rest] = found

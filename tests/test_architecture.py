@@ -27,6 +27,7 @@ GROUND = {
     "shell",
     "yamlio",
     "expressions",
+    "tags",
     "templating",  # the insides of `expressions`, and `Keyed`, the list that templates address by key
 }
 BELOW: dict[str, set[str]] = {
@@ -45,7 +46,22 @@ BELOW: dict[str, set[str]] = {
     # floor 5: ONE step, and ONE run with its pins, limits and workspace
     "runner": {"steps", "calls", "store", "spec"},
     "pins": {"steps", "store", "spec", "providers"},  # what a run settled when it began; split from `run` for length
-    "run": {"runner", "pins", "steps", "calls", "store", "spec", "providers", "codebase"},
+    "inputs": {"spec"},
+    "progress": {"store"},
+    "workspace": {"store", "codebase"},
+    "run": {
+        "runner",
+        "pins",
+        "inputs",
+        "progress",
+        "workspace",
+        "steps",
+        "calls",
+        "store",
+        "spec",
+        "providers",
+        "codebase",
+    },
 }
 FLOOR_5 = {*BELOW}
 BELOW |= {

@@ -6,9 +6,10 @@ from pydantic import SecretStr
 
 from elexirion_dagster.dialects.load import load_string
 from elexirion_dagster.errors import InputError
+from elexirion_dagster.inputs import complete_inputs
 from elexirion_dagster.rehearsal.script import Script
 from elexirion_dagster.rehearsal.server import RehearsalServer
-from elexirion_dagster.run import complete_inputs, pipeline_hash
+from elexirion_dagster.run import pipeline_hash
 from elexirion_dagster.store.home import Home
 from elexirion_dagster.store.prompts import promote, save, slot_hash
 

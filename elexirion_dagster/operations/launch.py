@@ -22,9 +22,9 @@ from elexirion_dagster.operations.instance import init
 from elexirion_dagster.records import Json
 from elexirion_dagster.reports.json_report import load
 from elexirion_dagster.reports.report import Report
-from elexirion_dagster.run import CLI, TRIGGER_TAG
 from elexirion_dagster.settings import Settings
 from elexirion_dagster.store.home import Home
+from elexirion_dagster.tags import CLI, TRIGGER_TAG
 from elexirion_dagster.yamlio import load_file
 
 LOCATION = "elexirion_dagster"
@@ -42,6 +42,8 @@ class Finished:
     report: Report | None
     reports: Mapping[str, Path]
     """Report files by kind; empty where the pipeline reports no findings."""
+    worktree: Path | None = None
+    """Where the run's work was kept, for a pipeline that works in a git worktree."""
 
 
 def execute(
@@ -67,7 +69,8 @@ def execute(
     folder = home.report(run_id)
     files = {file.suffix[1:]: file for file in sorted(folder.iterdir())} if folder.is_dir() else {}
     report = load(files["json"].read_text(encoding="utf-8")) if "json" in files else None
-    return Finished(run_id, status, cause, message, outputs, report, files)
+    worktree = home.workspace(run_id) if (home.workspace(run_id) / ".git").is_file() else None
+    return Finished(run_id, status, cause, message, outputs, report, files, worktree)
 
 
 @contextmanager

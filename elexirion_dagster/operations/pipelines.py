@@ -7,8 +7,8 @@ from pathlib import Path
 from elexirion_dagster.dialects.load import Loaded, load_any
 from elexirion_dagster.dialects.lookup import find, find_all, shipped
 from elexirion_dagster.errors import InputError, PipelineError
+from elexirion_dagster.inputs import complete_inputs
 from elexirion_dagster.records import Json
-from elexirion_dagster.run import complete_inputs
 from elexirion_dagster.settings import Settings
 from elexirion_dagster.spec.pipeline import Input, Pipeline
 from elexirion_dagster.spec.schema import editor_schema

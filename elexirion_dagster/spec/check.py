@@ -42,6 +42,7 @@ KEPT_BY_DAGSTER = frozenset(
 """Words that Dagster 1.13 allows as no job's name (its DISALLOWED_NAMES), besides Python's own."""
 RESERVED_IN_ITEMS = dict.fromkeys(("key", "item", "status"), "what every entry of a for_each's results has")
 _ROOTS = ("inputs", "steps", "vars", "run")
+_NAMED = 'Write worktree_of: "{{ inputs.repo }}", with repo an input of type path.'
 _INERT = {
     "partitions": "a job scans every file in one run",
     "repos": "a schedule runs with the inputs' defaults",
@@ -84,6 +85,7 @@ def check(pipeline: Pipeline, engine: Engine) -> list[Issue]:
         *_check_steps(pipeline, engine),
         *_check_graph(pipeline, engine),
         *_check_outputs(pipeline, engine),
+        *_check_workspace(pipeline, engine),
         *_check_name(pipeline),
         *_check_schedule(pipeline),
         *(Issue(*found) for found in session_faults(pipeline.steps)),
@@ -269,6 +271,24 @@ def _check_outputs(pipeline: Pipeline, engine: Engine) -> Iterator[Issue]:
     scope = replace(_start(pipeline), steps={step.name: step for step in pipeline.steps}, vars=_all_vars(pipeline))
     for text in texts(dict(pipeline.outputs), ("outputs",)):
         yield from _check_expression(text, (), scope, engine)
+
+
+def _check_workspace(pipeline: Pipeline, engine: Engine) -> Iterator[Issue]:
+    if pipeline.workspace is None:
+        return
+    at = ("workspace", "worktree_of")
+    try:
+        chains = sorted(engine.references(pipeline.workspace.worktree_of))
+    except ExpressionError as error:
+        yield Issue(at, error.message, error.mend)
+        return
+    for chain in chains:
+        if chain[0] != "inputs":
+            yield Issue(at, f"worktree_of is settled before the first step, so {chain[0]!r} is not known there", _NAMED)
+        yield from _check_chain(chain, at, _start(pipeline))
+    declared = [pipeline.inputs[chain[1]] for chain in chains if chain[1:] and chain[1] in pipeline.inputs]
+    if not chains or any(one.type != "path" for one in declared):
+        yield Issue(at, "worktree_of names no input of type path, and the run may work on no other", _NAMED)
 
 
 def _check_name(pipeline: Pipeline) -> Iterator[Issue]:
