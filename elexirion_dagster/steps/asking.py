@@ -1,5 +1,6 @@
 """One question until it is answered: further models by cause, tools between turns, one correction of typed data."""
 
+import json
 from collections.abc import Sequence
 
 from elexirion_dagster.calls import Answer, Call, Tally
@@ -8,13 +9,22 @@ from elexirion_dagster.prompting.parse import MalformedOutput, parse, repair_tex
 from elexirion_dagster.prompting.shown import cut, shown_prompt
 from elexirion_dagster.providers.catalog import ModelRef
 from elexirion_dagster.providers.failover import moves_on
-from elexirion_dagster.records import Json, Message, Reply, Status, StepError, StepResult, TextBlock, ToolUseBlock
+from elexirion_dagster.records import (
+    Block,
+    Json,
+    Message,
+    Reply,
+    Status,
+    StepError,
+    StepResult,
+    TextBlock,
+    ToolUseBlock,
+)
 from elexirion_dagster.steps.context import StepContext
 from elexirion_dagster.steps.question import Question
 from elexirion_dagster.steps.tool_loop import ToolUses
 
-EMPTY = "(an empty answer)"
-"""Stands for an answer without text where it is sent back."""
+_EMPTY = "(an empty answer)"
 _MORE = frozenset({"tool_use", "pause_turn"})
 """Stop reasons of a model that wants to go on."""
 
@@ -95,7 +105,7 @@ class Asking:
                 cause="max_turns",
                 mend="Raise max_turns, or ask for less.",
             )
-        self._turns = (*self._turns, Message("assistant", reply.blocks))
+        self._turns = (*self._turns, Message("assistant", tuple(map(_echoed, reply.blocks))))
         uses = [block for block in reply.blocks if isinstance(block, ToolUseBlock)]
         if uses:
             self._turns = (*self._turns, self._tools.answer(uses))
@@ -104,7 +114,7 @@ class Asking:
         """The text of the one answer to what was wrong; a tool that it asks for is not used."""
         turns = (
             *self._turns,
-            Message("assistant", (TextBlock(last.reply.text or EMPTY),)),
+            Message("assistant", (TextBlock(echoed(last.reply.text)),)),
             Message("user", (TextBlock(repair_text(error)),)),
         )
         self._repaired = True
@@ -165,6 +175,23 @@ class Asking:
             "latency_s": round(sum(answer.reply.latency_s for answer in self._answers), 3),
             "tokens": last.reply.usage.to_json(),
         }
+
+
+def echoed(text: str) -> str:
+    """A model's text in a form in which it can be sent back: a lone surrogate is no character, nothing is no turn."""
+    return text.encode(errors="replace").decode() or _EMPTY
+
+
+def _echoed(block: Block) -> Block:
+    """A block as it is sent back; thinking stays verbatim."""
+    match block:
+        case TextBlock(text=text):
+            return TextBlock(echoed(text))
+        case ToolUseBlock(id=use, name=name, input=given):
+            whole = json.dumps(dict(given), ensure_ascii=False).encode(errors="replace")
+            return ToolUseBlock(use, name, json.loads(whole))
+        case _:
+            return block
 
 
 def _finished(reply: Reply, *, tools: bool) -> None:

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from elexirion_dagster.records import Message, StepResult, TextBlock
 from elexirion_dagster.spec.llm import LlmStep
-from elexirion_dagster.steps.asking import EMPTY, Asking
+from elexirion_dagster.steps.asking import Asking, echoed
 from elexirion_dagster.steps.context import StepContext
 from elexirion_dagster.steps.question import Question, question
 from elexirion_dagster.steps.sample import sampled
@@ -24,7 +24,7 @@ def run(step: LlmStep, ctx: StepContext) -> StepResult:
     result = _answer(replace(asked, history=history), ctx, step.samples)
     if result.status == "succeeded":
         said = [(turn.role, _redacted(turn, ctx)) for turn in asked.turns]
-        turns = [*said, ("assistant", result.text or EMPTY)]
+        turns = [*said, ("assistant", echoed(result.text or ""))]
         ctx.shared.sessions.add(ctx.path, session.name, turns, lasting=lasting)
     return result
 

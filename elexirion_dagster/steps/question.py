@@ -70,8 +70,9 @@ class Question:
 
 def question(step: LlmStep, ctx: StepContext, models: tuple[ModelRef, ...]) -> Question:
     """What a step asks. Raises ExpressionError, and InputError when no model can do what it needs."""
-    turns = tuple(Message(turn.role, (TextBlock(_sendable(ctx, turn.content)),)) for turn in step.turns())
-    templates = [turn.content for turn in step.turns()]
+    written = step.turns()
+    turns = tuple(Message(turn.role, (TextBlock(_sendable(ctx, turn.content)),)) for turn in written)
+    templates = [turn.content for turn in written]
     slot = ctx.shared.pins.slot(step, ".".join(ctx.names))
     return Question(
         path=ctx.path,

@@ -11,7 +11,7 @@ A line is `{"v": 1, "kind": …, "ts": "…Z", "root_run": …, "run": …, …f
 | `call_failed` | call_id, path, request_hash, occurrence, attempt, provider, model, cause, message, status, usage, cost_usd, billed |
 | `tool_intent` | path, tool_use_id, name, arguments, occurrence |
 | `tool` | path, tool_use_id, name, arguments, occurrence, text, is_error |
-| `session` | path, session, seen |
+| `session` | path, session, max_tokens, seen |
 | `exchange` | path, session, turns |
 | `step` | path, step, step_type, status, input_hash, result, started_at, duration_s |
 | `progress` | path, done, failed, total, note |

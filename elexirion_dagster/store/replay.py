@@ -87,7 +87,7 @@ class Replay:
     _steps: dict[tuple[str, str], _Place] = field(default_factory=dict)
     _tools: dict[ToolKey, _Place] = field(default_factory=dict)
     _tools_begun: frozenset[ToolKey] = frozenset()
-    _sessions: dict[tuple[str, str], _Place] = field(default_factory=dict)
+    _sessions: dict[tuple[str, str, int], _Place] = field(default_factory=dict)
     _exchanges: tuple[_Place, ...] = ()
 
     @property
@@ -129,9 +129,9 @@ class Replay:
         """Whether a tool that must not be used twice was begun, and may have done what it was asked."""
         return key in self._tools_begun
 
-    def seen(self, path: str, session: str) -> list[str] | None:
-        """Find the ids of the exchanges that the call at this path saw."""
-        place = self._sessions.get((path, session))
+    def seen(self, path: str, session: str, max_tokens: int) -> list[str] | None:
+        """Find the ids of the exchanges that the call at this path saw, with room for so many tokens."""
+        place = self._sessions.get((path, session, max_tokens))
         return place.read()["seen"] if place else None
 
     def exchanges(self) -> list[dict[str, Json]]:
@@ -150,7 +150,7 @@ class _Reading:
     steps: dict[tuple[str, str], _Place] = field(default_factory=dict)
     tools: dict[ToolKey, _Place] = field(default_factory=dict)
     begun: set[ToolKey] = field(default_factory=set)
-    sessions: dict[tuple[str, str], _Place] = field(default_factory=dict)
+    sessions: dict[tuple[str, str, int], _Place] = field(default_factory=dict)
     exchanges: list[tuple[str, _Place]] = field(default_factory=list)
     skipped: int = 0
 
@@ -181,7 +181,8 @@ class _Reading:
             case "tool":
                 self.tools.setdefault(_tool_key(fields), place)
             case "session":
-                self.sessions.setdefault((fields["path"], fields["session"]), place)
+                key = (fields["path"], fields["session"], fields["max_tokens"])
+                self.sessions.setdefault(key, place)
             case "exchange":
                 self.exchanges.append((fields["ts"], place))
 

@@ -71,10 +71,11 @@ class Sessions:
         """
         with self._lock:
             said = self._said(session, path, lasting=lasting)
-            seen = self._replay.seen(path, session)
+            seen = self._replay.seen(path, session, max_tokens)
             if seen is None:
                 kept = _newest(list(said.values()), max_tokens)
-                self._journal.append("session", path=path, session=session, seen=[one.id for one in kept])
+                where = {"path": path, "session": session, "max_tokens": max_tokens}
+                self._journal.append("session", later=True, **where, seen=[one.id for one in kept])  # an intent follows
             else:
                 kept = [said[one] for one in seen if one in said]
         return tuple(

@@ -155,6 +155,17 @@ def test_cancelling_ends_the_loop_before_the_next_tool(start):
         rehearsed.all()
 
 
+def served(server):
+    return {
+        "model": None,
+        "anthropic_api_key": "not-a-key",
+        "anthropic_base_url": server.base_url,
+        "gemini_api_key": "not-a-key",
+        "gemini_base_url": server.base_url,
+        "local_base_url": f"{server.base_url}/v1",
+    }
+
+
 THINKING = {"type": "thinking", "thinking": "hm", "signature": "c2lnbmVk"}
 HIDDEN = {"type": "redacted_thinking", "data": "b3BhcXVl"}
 CALLS = ({"name": "write", "input": dict(WRITE.input)}, {"name": "read", "input": dict(READ.input)})
@@ -177,15 +188,7 @@ def test_the_real_clients_loop_and_send_thinking_back_as_it_came(start, model, s
     last = {"match": "2\ttwo", "data": {"n": 2}}
     script = Script.model_validate({"answers": [last, {"text": "I look.", **first}]})
     with RehearsalServer(script) as server:
-        settings = {
-            "model": None,
-            "anthropic_api_key": "not-a-key",
-            "anthropic_base_url": server.base_url,
-            "gemini_api_key": "not-a-key",
-            "gemini_base_url": server.base_url,
-            "local_base_url": f"{server.base_url}/v1",
-        }
-        rehearsed = start(LOOP % (model, ", output: {n: integer}"), settings=settings, tags=stream)
+        rehearsed = start(LOOP % (model, ", output: {n: integer}"), settings=served(server), tags=stream)
         result = rehearsed.all()["work"]
         first_body, second_body = (request.body for request in server.requests)
     assert (result.error, result.data) == (None, {"n": 2})
@@ -210,6 +213,16 @@ def test_the_real_clients_loop_and_send_thinking_back_as_it_came(start, model, s
             assert [turn["role"] for turn in second_body["messages"]] == ["system", "user", "assistant", "tool", "tool"]
             assert "response_format" not in sent
     assert "2\\ttwo" in sent
+
+
+@pytest.mark.parametrize("model", ["anthropic/claude-sonnet-4-5", "gemini/gemini-2.5-flash", "local/some-model"])
+def test_half_a_character_from_a_model_does_not_end_the_loop(start, model):
+    use = {"name": "read", "input": {"path": "a\ud800"}}
+    corrected = {"match": "could not be used", "data": {"n": 1}}
+    answers = [corrected, {"match": "no usable", "text": "half \ud800"}, {"tools": [use]}]
+    with RehearsalServer(Script.model_validate({"answers": answers})) as server:
+        result = start(LOOP % (model, ", output: {n: integer}"), settings=served(server)).all()["work"]
+    assert (result.error, result.data) == (None, {"n": 1})
 
 
 def test_a_loop_killed_after_any_journal_line_and_resumed_pays_and_uses_everything_once(tmp_path, environ):

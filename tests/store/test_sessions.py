@@ -1,7 +1,9 @@
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from elexirion_dagster.errors import StorageError
 from elexirion_dagster.providers.base import ProviderError
 from elexirion_dagster.providers.fake import Rule
 
@@ -125,8 +127,6 @@ def test_a_store_of_a_newer_format_is_refused(start):
     file = first.home.sessions / "talk" / "chat.jsonl"
     file.parent.mkdir(parents=True)
     file.write_text('{"v":9,"id":"x","turns":[]}\n')
-    from elexirion_dagster.errors import StorageError
-
     with pytest.raises(StorageError, match="format 9"):
         first.all()
 
@@ -144,3 +144,13 @@ steps:
     rehearsed = start(text, rules=echo())
     rehearsed.all()
     assert heard(rehearsed) == ["first", "first to first second"]
+
+
+def test_runs_that_end_at_the_same_time_all_find_their_place(start):
+    chat = "{name: chat, scope: pipeline}"
+    runs = [start(talk(chat), rules=echo()) for _ in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda rehearsed: rehearsed.all(), runs))
+    file = runs[0].home.sessions / "talk" / "chat.jsonl"
+    found = [json.loads(line)["id"] for line in file.read_text().splitlines()]
+    assert sorted(found) == sorted(f"{one.run.info.root_run}/{name}" for one in runs for name in "abc")
