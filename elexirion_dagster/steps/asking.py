@@ -105,7 +105,7 @@ class Asking:
                 cause="max_turns",
                 mend="Raise max_turns, or ask for less.",
             )
-        self._turns = (*self._turns, Message("assistant", tuple(map(_echoed, reply.blocks))))
+        self._turns = (*self._turns, _echoed(reply))
         uses = [block for block in reply.blocks if isinstance(block, ToolUseBlock)]
         if uses:
             self._turns = (*self._turns, self._tools.answer(uses))
@@ -179,11 +179,17 @@ class Asking:
 
 def echoed(text: str) -> str:
     """A model's text in a form in which it can be sent back: a lone surrogate is no character, nothing is no turn."""
-    return text.encode(errors="replace").decode() or _EMPTY
+    return text.encode(errors="replace").decode() if text.strip() else _EMPTY
 
 
-def _echoed(block: Block) -> Block:
-    """A block as it is sent back; thinking stays verbatim."""
+def _echoed(reply: Reply) -> Message:
+    """A reply as a turn that can be sent back; servers refuse text that is nothing but white space."""
+    kept = [block for block in reply.blocks if not isinstance(block, TextBlock) or block.text.strip()]
+    return Message("assistant", tuple(_sendable(block) for block in kept or [TextBlock(_EMPTY)]))
+
+
+def _sendable(block: Block) -> Block:
+    """Thinking stays verbatim."""
     match block:
         case TextBlock(text=text):
             return TextBlock(echoed(text))

@@ -74,7 +74,7 @@ class Sessions:
             seen = self._replay.seen(path, session, max_tokens)
             if seen is None:
                 kept = _newest(list(said.values()), max_tokens)
-                where = {"path": path, "session": session, "max_tokens": max_tokens}
+                where: dict[str, Json] = {"path": path, "session": session, "max_tokens": max_tokens}
                 self._journal.append("session", later=True, **where, seen=[one.id for one in kept])  # an intent follows
             else:
                 kept = [said[one] for one in seen if one in said]
