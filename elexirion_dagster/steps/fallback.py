@@ -44,7 +44,7 @@ def _other(step: LlmStep, fallback: Fallback, ctx: StepContext) -> StepResult:
 
 def _fixed(step: LlmStep, ctx: StepContext, template: Json) -> StepResult:
     """The answer that the step itself gives."""
-    answer = ctx.evaluate(template)
+    answer = ctx.shared.redactor.tree(ctx.evaluate(template))
     schema = step.output_schema()
     try:
         data = answer if schema is None else parse(json.dumps(answer), schema)

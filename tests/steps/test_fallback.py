@@ -23,6 +23,11 @@ def test_a_fixed_answer_makes_the_step_degraded_and_says_why(one):
     assert result.reason == "fallback after refused: no"
 
 
+def test_a_secret_in_a_fixed_answer_is_not_kept(one):
+    result = one(ask(", fallback: {answer: ['{{ inputs.q }}']}"), rules=[REFUSED], q="sk-ant-abcdefghijklmnopqrst")
+    assert (result.data, result.text) == (["[redacted:anthropic_key]"], '["[redacted:anthropic_key]"]')
+
+
 def test_a_fixed_answer_may_be_data(one):
     result = one(ask(", output: {n: integer}, fallback: {answer: {n: 0}}"), rules=[REFUSED])
     assert (result.status, result.data) == ("degraded", {"n": 0})
