@@ -21,7 +21,7 @@ def complete_inputs(pipeline: Pipeline, given: Mapping[str, Json]) -> dict[str, 
         value = given.get(name, declared.default)
         if name in given and not declared.accepts(value):
             allowed = f" out of {list(declared.enum)}" if declared.enum else ""
-            raise InputError(f"the input {name} must be a {declared.type}{allowed}, got {value!r}")
+            raise InputError(f"the input {name} must be {declared.kind}{allowed}, got {value!r}")
         complete[name] = str(_place(name, value)) if declared.type == "path" and value else value
     return complete
 

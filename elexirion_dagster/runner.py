@@ -4,6 +4,7 @@ import hashlib
 import json
 import logging
 import time
+import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -84,7 +85,7 @@ def _guarded(step: Step, ctx: StepContext) -> StepResult:
     except RecursionError as error:
         return _failure(ctx, ElexirionError(f"values are nested too deeply: {error}", cause="bad_input"))
     except Exception as error:  # noqa: BLE001 - a step of a run must not take the run along
-        _log.exception("step %s raised", ctx.path)
+        _log.error("step %s raised\n%s", ctx.path, ctx.shared.redactor.text(traceback.format_exc()))
         return _failure(ctx, ElexirionError(f"{type(error).__name__}: {error}", cause="unknown"))
 
 

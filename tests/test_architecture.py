@@ -75,6 +75,7 @@ FLOOR_6 = {*BELOW}
 BELOW |= {
     # floor 7
     "definitions": FLOOR_6,  # joins compiler, execution and reports
+    "component": {*FLOOR_6, "definitions"},  # the same pipelines for projects of Dagster's own `dg`
     "operations": {*FLOOR_6, "definitions"},  # runs a pipeline with the definitions' executor
     # floor 8
     "cli": {"operations", "reports"},  # reports: terminal tables are reports too
@@ -82,7 +83,7 @@ BELOW |= {
 OPTIMIZER = {"spec", "prompting", "providers", "store", "codebase", "calls", "dialects"}
 
 FENCES: dict[str, set[str]] = {
-    "dagster": {"compiler", "execution", "operations", "definitions", "optimizer_assets"},
+    "dagster": {"compiler", "execution", "operations", "definitions", "component", "optimizer_assets"},
     "dspy": {"optimizer_assets"},
     "duckdb": {"store"},
     "anthropic": {"providers"},

@@ -34,8 +34,8 @@ def test_defaults_fill_in_and_paths_become_absolute(tmp_path, monkeypatch):
     [
         ("{a: {type: string}}", {}, "needs the input a"),
         ("{a: {type: string}}", {"b": 1}, "no input 'b'"),
-        ("{a: {type: integer}}", {"a": "1"}, "must be a integer"),
-        ("{a: {type: integer}}", {"a": True}, "must be a integer"),
+        ("{a: {type: integer}}", {"a": "1"}, "must be an integer"),
+        ("{a: {type: integer}}", {"a": True}, "must be an integer"),
         ("{a: {type: boolean}}", {"a": 1}, "must be a boolean"),
         ("{a: {type: string, enum: [x, y]}}", {"a": "z"}, r"out of \['x', 'y'\]"),
         ("{a: {type: path}}", {"a": "x\0y"}, "no usable path"),
