@@ -3,9 +3,9 @@
 import os
 import secrets
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path, PurePath
+from pathlib import Path, PurePath, PurePosixPath
 
 from elexirion_dagster.codebase.confine import FOLDER, confine
 from elexirion_dagster.errors import InputError, PolicyError
@@ -19,13 +19,23 @@ def writable(root: Path, path: str) -> Path:
     Raises PolicyError (tool_denied) where it leads out, is the root itself, or belongs to git: whoever writes hooks
     or configuration there has programs run later.
     """
-    place = confine(root, path)
-    parts = place.relative_to(root.resolve()).parts
-    if not parts:
+    return _checked(root, path, confine(root, path))
+
+
+def entry(root: Path, path: str) -> Path:
+    """Find the place of `path` as `writable` does, but that of a link itself, not of what it leads to."""
+    pure = PurePosixPath(path)
+    unusual = pure.name in ("", "..") or "\0" in path or path.encode("utf-8", "replace").decode() != path
+    return writable(root, path) if unusual else _checked(root, path, confine(root, str(pure.parent)) / pure.name)
+
+
+def _checked(root: Path, path: str, place: Path) -> Path:
+    inside = place.relative_to(root.resolve())
+    if not inside.parts:
         raise PolicyError(
             f"{path!r} is the whole folder {root}", cause="tool_denied", mend="Name a file or a folder in it."
         )
-    if of_git(place.relative_to(root.resolve())) or of_git(PurePath(path)):
+    if of_git(inside) or of_git(PurePath(path)):
         raise PolicyError(
             f"{path!r} belongs to git, which alone writes there", cause="tool_denied", mend="Name another file."
         )
@@ -37,7 +47,7 @@ def of_git(place: PurePath) -> bool:
     return any(part.casefold() == ".git" for part in place.parts)
 
 
-def write_below(root: Path, path: str, data: bytes, *, mode: int | None = None) -> Path:
+def write_below(root: Path, path: str, chunks: Iterable[bytes], *, mode: int | None = None) -> Path:
     """Put a file at `path` below `root`, whole or not at all; folders on the way are made. Returns its real place.
 
     The file keeps the mode it has; a new one gets `mode` (0600). Raises PolicyError as `writable` does, InputError
@@ -49,7 +59,7 @@ def write_below(root: Path, path: str, data: bytes, *, mode: int | None = None) 
         part = f".{secrets.token_hex(8)}.part"
         try:
             with open(os.open(part, _NEW, mode, dir_fd=at), "wb") as file:  # noqa: PTH123 - a descriptor, not a path
-                file.write(data)
+                file.writelines(chunks)
                 os.fchmod(file.fileno(), mode)
             os.rename(part, place.name, src_dir_fd=at, dst_dir_fd=at)
         except BaseException:
@@ -57,6 +67,13 @@ def write_below(root: Path, path: str, data: bytes, *, mode: int | None = None) 
                 os.unlink(part, dir_fd=at)
             raise
     return place
+
+
+def make_below(root: Path, path: str) -> Path:
+    """Make a folder at `path` below `root`, and those on the way. Raises PolicyError, OSError."""
+    place = writable(root, path)
+    with parent_of(root, place / "in it", make=True):
+        return place
 
 
 @contextmanager

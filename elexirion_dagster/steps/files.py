@@ -1,21 +1,29 @@
-"""List, read and write files."""
+"""List, read and write files; the other verbs have files of their own."""
+
+from collections.abc import Callable
+from typing import Any
 
 from elexirion_dagster.codebase.files import list_files, read_text
 from elexirion_dagster.records import StepResult
 from elexirion_dagster.spec.files import FilesStep, ListFiles, ReadFile, WriteFile
 from elexirion_dagster.steps.context import StepContext
+from elexirion_dagster.steps.file_verbs import convert, copy, delete, move, validate
 from elexirion_dagster.steps.writing import put
 
 
 def run(step: FilesStep, ctx: StepContext) -> StepResult:
     """Do the one verb that the step has."""
-    if step.list_ is not None:
-        return _list(step.list_, ctx)
-    if step.read is not None:
-        return _read(step.read, ctx)
-    if step.write is not None:
-        return _write(step.write, ctx)
-    raise AssertionError("the model allows exactly one verb")
+    verbs: list[tuple[Any, Callable[[Any, StepContext], StepResult]]] = [
+        (step.list_, _list),
+        (step.read, _read),
+        (step.write, _write),
+        (step.copy_, copy.run),
+        (step.move, move.run),
+        (step.delete, delete.run),
+        (step.convert, convert.run),
+        (step.validate_, validate.run),
+    ]
+    return next(does(verb, ctx) for verb, does in verbs if verb is not None)
 
 
 def _list(verb: ListFiles, ctx: StepContext) -> StepResult:

@@ -18,7 +18,7 @@ def put(workspace: Path, path: str, data: bytes) -> Path:
     Raises PolicyError for a path that leads out or belongs to git, InputError, StorageError.
     """
     with told(path):
-        return write_below(workspace, path, data)
+        return write_below(workspace, path, [data])
 
 
 @contextmanager

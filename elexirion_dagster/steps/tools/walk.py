@@ -1,20 +1,14 @@
 """The files below a folder, in a fixed order, for tools that look for some of them."""
 
 import json
-import os
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from elexirion_dagster.codebase.confine import open_real
+from elexirion_dagster.codebase.descend import descend
 from elexirion_dagster.codebase.files import FOREIGN_FOLDERS
 from elexirion_dagster.codebase.look import printable
-from elexirion_dagster.errors import InputError
 from elexirion_dagster.steps.tools.place import ToolPlace
-
-_MOST_DEPTH = 60
-_MOST_FILES = 50_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,38 +31,17 @@ def files_below(place: ToolPlace, folder: str) -> Iterator[Found]:
     """
     real = place.find(folder)
     prefix = _prefix(place, real)
-    seen = 0
-    with _opened(real, folder) as top:
-        for where, folders, names, at in os.fwalk(".", dir_fd=top, follow_symlinks=False):
-            below = f"{where.removeprefix('.').removeprefix('/')}/".removeprefix("/")
-            deep = below.count("/") >= _MOST_DEPTH
-            folders[:] = [] if deep else sorted(name for name in folders if name not in FOREIGN_FOLDERS)
-            place.go_on()
-            for name in sorted(names):
-                seen += 1
-                if seen > _MOST_FILES:
-                    raise InputError(f"{folder!r} holds more than {_MOST_FILES:,} files", mend="Name a folder in it.")
-                yield Found(printable(below + name), shown(prefix + below + name), name, at)
+    for inside in descend(real, folder, enters=lambda name: name not in FOREIGN_FOLDERS):
+        place.go_on()
+        for name in inside.names:
+            path = inside.path + name
+            yield Found(printable(path), shown(prefix + path), name, inside.at)
 
 
 def shown(path: str) -> str:
     """A path on one line, whatever stands in it."""
     plain = printable(path)
     return plain if plain.isprintable() else json.dumps(plain)
-
-
-@contextmanager
-def _opened(real: Path, folder: str) -> Iterator[int]:
-    try:
-        top = open_real(real, os.O_DIRECTORY)
-    except OSError as error:
-        raise InputError(
-            f"{folder!r} cannot be looked into: {error.strerror}", mend="Name an existing folder."
-        ) from error
-    try:
-        yield top
-    finally:
-        os.close(top)
 
 
 def _prefix(place: ToolPlace, real: Path) -> str:
