@@ -16,7 +16,7 @@ def extracted(path: str, rows: Rows) -> list[Json]:
         try:
             found += _values(record, parts, "it")
         except LookupError as error:
-            mend = "Put ? after a field's name to leave out records without it."
+            mend = "Put ? after a field's name to leave out records without it, or filter them out before."
             raise rows.refuse(index, f"extract {path}: {error.args[0]}", mend=mend) from error
         check_count(rows.ctx, len(found), "extract")
     return found

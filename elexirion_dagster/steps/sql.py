@@ -165,4 +165,5 @@ class _Question:
     def _tables(self) -> str:
         """What there is to ask about, for messages."""
         named = [f"{one.name}({', '.join(one.columns)})" for one in self.sources]
-        return f"The tables are {'; '.join(named)}."[:_SHOWN_CHARS] if named else "There are no tables."
+        tables = f"The tables are {'; '.join(named)}."[:_SHOWN_CHARS] if named else "There are no tables."
+        return f"{tables} Names that are SQL words (at, order, …) stand in double quotes."
