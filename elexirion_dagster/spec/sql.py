@@ -1,11 +1,11 @@
 """`sql`: one SELECT over earlier results."""
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import Discriminator, Field, Tag, field_validator
+from pydantic import Field, field_validator
 
 from elexirion_dagster.records import Json
-from elexirion_dagster.spec.base import Name, Spec, StepBase
+from elexirion_dagster.spec.base import BY_FORM, MAP, OTHER, Name, Spec, StepBase
 
 ColumnType = Literal["string", "integer", "number", "boolean", "object"]
 
@@ -19,14 +19,7 @@ class Table(Spec):
     """Columns by name with their type; `object` is anything, as JSON. Fields not named here become columns too."""
 
 
-def _form(value: Any) -> str:
-    return "map" if isinstance(value, dict | Table) else "list"
-
-
-TableForm = Annotated[
-    Annotated[Table, Tag("map")] | Annotated[str | list[Json], Tag("list")],
-    Discriminator(_form),
-]
+TableForm = Annotated[Annotated[Table, MAP] | Annotated[str | list[Json], OTHER], BY_FORM]
 
 
 class SqlStep(StepBase):

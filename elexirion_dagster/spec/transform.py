@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from elexirion_dagster.records import Json
-from elexirion_dagster.spec.base import Name, Spec, StepBase
+from elexirion_dagster.spec.base import BY_FORM, MAP, OTHER, Name, Spec, StepBase
 from elexirion_dagster.spec.output import record_schema
 from elexirion_dagster.spec.record_path import record_path
 
@@ -50,7 +50,7 @@ class Join(Spec):
 
     with_: Json = Field(alias="with")
     """Template that gives the other list, of maps."""
-    on: str | Sides
+    on: Annotated[Annotated[str, OTHER] | Annotated[Sides, MAP], BY_FORM]
     """What must be equal: an expression over `item` or a field name, or `left` and `right` apart."""
     how: How = "inner"
     """inner: pairs only; left, right, full: also what has no partner there; semi, anti: those with and without one."""
@@ -109,7 +109,7 @@ class Operation(Spec):
     """Condition over `item`; the records for which it holds stay."""
     map: Json = None
     """What each record becomes: a template, or a map of templates, over `item` and `index`."""
-    sort: Sort | Annotated[tuple[Sort, ...], Field(min_length=1)] | None = None
+    sort: Annotated[Annotated[Sort, MAP] | Annotated[tuple[Sort, ...], OTHER], BY_FORM] | None = None
     """Put the records in order; a list sorts by the first key, equal ones by the next."""
     group: Group | None = None
     """Gather records with the same key."""
@@ -119,7 +119,7 @@ class Operation(Spec):
     """Field that holds a list: one record per element, its fields joined to those of the record it came from."""
     limit: int | None = Field(default=None, ge=0)
     """Keep the first so many records."""
-    unique: Unique | Literal[True] | None = None
+    unique: Annotated[Annotated[Unique, MAP] | Annotated[Literal[True], OTHER], BY_FORM] | None = None
     """Keep the first of equal records; `true` compares whole records."""
     join: Join | None = None
     """Bring in another list."""
@@ -127,6 +127,13 @@ class Operation(Spec):
     """Path such as `findings[*].message`: each record becomes what it leads to, `[*]` one record for every entry."""
     validate_: Validate | None = Field(default=None, alias="validate")
     """Check the records against a schema."""
+
+    @field_validator("sort")
+    @classmethod
+    def _by_something(cls, sort: Sort | tuple[Sort, ...] | None) -> Sort | tuple[Sort, ...] | None:
+        if sort == ():
+            raise ValueError("sort needs at least one key, such as {by: path}")
+        return sort
 
     @field_validator("extract")
     @classmethod
