@@ -196,3 +196,26 @@ def test_calls_of_one_session_come_in_program_order_and_others_beside_them():
 def test_a_model_with_tools_keeps_the_order_of_what_they_do():
     found = graph(llm("look", tools=["read"]), llm("other", tools=["grep"]), llm("mend", tools=["edit"]), llm("free"))
     assert found == {"look": "", "other": "", "mend": "look other", "free": ""}
+
+
+def test_a_join_and_a_query_wait_for_what_their_lists_and_parameters_refer_to():
+    ops = [{"join": {"with": "{{ steps.a.data.list }}", "on": "k"}}, {"filter": "item.k > steps.b.data.least"}]
+    ask = {"type": "sql", "query": "FROM t WHERE k = $k"}
+    columns = {"columns": {"k": "integer"}}
+    assert graph(
+        assign("a", list=[{"k": 1}]),
+        assign("b", least=0),
+        {"name": "joined", "type": "transform", "from": [{"k": 1}], "ops": ops},
+        {
+            "name": "asked",
+            **ask,
+            "tables": {"t": "{{ steps.joined.data }}"},
+            "parameters": {"k": "{{ steps.b.data.x }}"},
+        },
+        {
+            "name": "typed",
+            **ask,
+            "tables": {"t": {"from": "{{ steps.a.data.list }}", **columns}},
+            "parameters": {"k": 1},
+        },
+    ) == {"a": "", "b": "", "joined": "a b", "asked": "b joined", "typed": "a"}
