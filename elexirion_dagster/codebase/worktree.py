@@ -118,8 +118,8 @@ def _points_back(own: Path, common: Path, real: Path) -> bool:
 
 
 def _known(repository: Path, folder: Path, cancelled: threading.Event | None = None) -> Mapping[str, str] | None:
-    """What the repository knows of the worktree in `folder`: its `HEAD`, and `locked` where it is."""
-    listed = _must(_git(repository, "worktree", "list", "--porcelain", "-z", cancelled=cancelled), repository)
+    """What the repository knows of the worktree in `folder`: its `HEAD`, and `locked` where it is; None if nothing."""
+    listed = _git(repository, "worktree", "list", "--porcelain", "-z", cancelled=cancelled)
     for block in listed.stdout.split("\0\0"):
         entry = dict(line.partition(" ")[::2] for line in block.split("\0") if line)
         if entry.get("worktree") == str(folder):
