@@ -147,7 +147,7 @@ def test_tests_and_comparisons(engine, condition):
         ("words | items", "expected a map, got a list"),
         ("words.index('zz')", "the entry is not in the list"),
         ("1 | round('x')", "'x'"),
-        ("1.5 | round(1, 'up')", "expected 'common', 'ceil' or 'floor', got 'up'"),
+        ("1.5 | round(1, 'up')", "expected 'common', 'half_up', 'ceil' or 'floor', got 'up'"),
         ("'x' + 1", "cannot compute a text + a number"),
         ("'x' - 'y'", "cannot compute a text - a text"),
         ("[2] < 3", "cannot compare a list with a number"),

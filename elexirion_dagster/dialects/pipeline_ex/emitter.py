@@ -40,6 +40,7 @@ from elexirion_dagster.dialects.pipeline_ex.pieces import (
 from elexirion_dagster.errors import ExpressionError
 
 _TIMES = frozenset({"moment", "instant"})
+_ZERO_IS_FALSE = "the number 0 as a condition is false here; pipeline_ex took it for true"
 _NO_ZERO = "division by zero is an error here; pipeline_ex went on with 0"
 
 
@@ -51,7 +52,7 @@ class Emitter:
     item: bool = False
     notes: list[str] = field(default_factory=list)
 
-    def value(self, node: Node) -> Piece:
+    def value(self, node: Node) -> Piece:  # noqa: PLR0911 - one return per kind of node
         """The expression for its value. Raises Unresolvable, ExpressionError."""
         match node:
             case Const(value):
@@ -78,7 +79,10 @@ class Emitter:
             case Path() if (step := self.lookups.step_of(node)) is not None:
                 return Piece(f"{step}.status in ['succeeded', 'degraded']", COMPARE, "bool")
         piece = self.value(node)
-        return piece.piped("default(false)") if piece.lookup else piece
+        if not piece.lookup:
+            return piece
+        self.note(_ZERO_IS_FALSE)
+        return piece.piped("default(false)")
 
     def over_items(self, node: Node, *, condition: bool) -> str:
         """The text of an expression over `item`, for `where` and `each`; a quoted one is read first."""
@@ -151,8 +155,8 @@ class Emitter:
                 texts = [self.value(part).at(PRODUCT) for part in parts]
                 return Piece(" ~ ".join(texts if len(texts) > 1 else [*texts, "''"]), JOIN, "text")
             case Ternary(test, yes, no):
-                parts = self.value(yes).at(OR), self.truth(test).at(OR), self.value(no).at(OR)
-                return Piece(f"{parts[0]} if {parts[1]} else {parts[2]}", TERNARY)
+                chosen, asked, other = self.value(yes).at(OR), self.truth(test).at(OR), self.value(no).at(OR)
+                return Piece(f"{chosen} if {asked} else {other}", TERNARY)
             case Listing(entries):
                 return Piece(f"[{', '.join(self.value(entry).text for entry in entries)}]", ATOM, "list")
             case Record(fields):

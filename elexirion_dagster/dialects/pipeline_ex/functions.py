@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from elexirion_dagster.dialects.pipeline_ex.nodes import Binary, Const, Node, Path
+from elexirion_dagster.dialects.pipeline_ex.nodes import Binary, Const, Node
 from elexirion_dagster.dialects.pipeline_ex.pieces import (
     ATOM,
     COMPARE,
@@ -175,17 +175,34 @@ def _with_rest(name: str, kind: Kind = "any") -> Emit:
     """A filter that takes the other arguments as they are."""
 
     def emit(words: Words, args: Arguments) -> Piece:
-        rest = ", ".join(words.value(arg).text for arg in args[1:])
-        return words.value(args[0]).piped(f"{name}({rest})" if rest else name, kind)
+        return words.value(args[0]).piped(_with_arguments(name, words, args[1:]), kind)
 
     return emit
+
+
+def _with_arguments(name: str, words: Words, args: Arguments) -> str:
+    return f"{name}({', '.join(words.value(arg).text for arg in args)})" if args else name
 
 
 def _date(words: Words, args: Arguments) -> Piece:
     if not args:
         return Piece("run.started_at | date('%Y-%m-%d')", ATOM, "text")
     value = words.value(args[0])
-    return value.piped(f"date({words.value(args[1]).text})", "text") if len(args) > 1 else value.piped("date", "moment")
+    match args:
+        case (Const(value=str()),):
+            return Piece(value.text, ATOM, "moment")
+        case (_, Const(value=str() as pattern)):
+            return value.piped(f"date({literal(_pattern(pattern))})", "text")
+    return value.piped(_with_arguments("date", words, args[1:]), "moment" if len(args) == 1 else "text")
+
+
+def _pattern(written: str) -> str:
+    """A date's format: `YYYY-MM-DD` is read as well as `%Y-%m-%d`."""
+    if "%" in written:
+        return written
+    for letters, sign in (("YYYY", "%Y"), ("MM", "%m"), ("DD", "%d"), ("HH", "%H"), ("mm", "%M"), ("ss", "%S")):
+        written = written.replace(letters, sign)
+    return written
 
 
 def _json(words: Words, args: Arguments) -> Piece:
@@ -201,8 +218,8 @@ def _sqrt(words: Words, args: Arguments) -> Piece:
     return Piece(f"{words.value(args[0]).at(ATOM)} ** 0.5", POWER, "number")
 
 
-def _flag(node: Node) -> Emit:
-    return lambda words, _: words.value(node)
+def _constant(piece: Piece) -> Function:
+    return Function(lambda _words, _args: piece, 0, 0)
 
 
 FUNCTIONS: Mapping[str, Function] = {
@@ -245,7 +262,7 @@ FUNCTIONS: Mapping[str, Function] = {
     "min": _figure("min"),
     "minutes": _seconds(60),
     "multiply": _operator("*"),
-    "now": Function(lambda words, args: Piece("run.started_at", ATOM, "moment"), 0, 0),
+    "now": _constant(Piece("run.started_at", ATOM, "moment")),
     **dict.fromkeys(("pow", "power"), Function(_pow, 2, 2)),
     **dict.fromkeys(("fromjson", "parsejson"), _filter("from_json")),
     "replace": Function(_with_rest("replace", "text"), 3, 3),
@@ -260,7 +277,7 @@ FUNCTIONS: Mapping[str, Function] = {
     "substring": Function(_substring, 2, 3),
     "subtract": _operator("-"),
     "sum": _figure("sum"),
-    **dict.fromkeys(("timestamp",), Function(_flag(Path("timestamp")), 0, 0)),
+    "timestamp": _constant(Piece("run.started_at | date('%Y%m%d%H%M')", ATOM, "text")),
     "trim": _filter("trim", "text"),
     **dict.fromkeys(("unique", "uniq"), _filter("unique", "list")),
     **dict.fromkeys(("upper", "uppercase", "touppercase", "upcase"), _filter("upper", "text")),

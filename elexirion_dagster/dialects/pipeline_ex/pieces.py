@@ -5,6 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+from elexirion_dagster.dialects.pipeline_ex.nodes import Constant
+
 Kind = Literal["any", "text", "number", "bool", "list", "moment", "instant", "duration"]
 """`moment` is a point of time as ISO text, `instant` as seconds since 1970, `duration` seconds between two."""
 
@@ -47,8 +49,12 @@ class Piece:
         found = f".{name}" if isinstance(name, str) and _WORD.fullmatch(name) else f"[{literal(name)}]"
         return Piece(base + found, ATOM, "any", lookup=True)
 
+    def key(self, name: str) -> "Piece":
+        """The entry of a keyed list, such as a for_each's results."""
+        return Piece(f"{self.text}[{literal(name)}]", ATOM, "any", lookup=True)
 
-def literal(value: str | float | bool | None) -> str:
+
+def literal(value: Constant) -> str:
     """A constant as our language writes it."""
     match value:
         case None:

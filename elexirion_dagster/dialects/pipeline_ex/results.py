@@ -114,7 +114,8 @@ class Addressing:
     def _entries(self, shape: Shape, results: Piece, parts: tuple[Part, ...]) -> Piece:
         if not parts or parts[0] in {"*", "length"}:
             return self.follow(results, parts)
-        entry, rest = self.follow(results, parts[:1]), parts[1:]
+        key, rest = parts[0], parts[1:]
+        entry = results.key(key) if isinstance(key, str) else self.follow(results, (key,))
         if rest and rest[0] in {"results", "result"}:
             rest = rest[1:]
         if rest and isinstance(rest[0], str) and (name := self.names.own(rest[0])) in shape.inner:
