@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from elexirion_dagster.dialects.pipeline_ex.emitter import Emitter
-from elexirion_dagster.dialects.pipeline_ex.lookups import Lookups, Unresolvable
+from elexirion_dagster.dialects.pipeline_ex.lookups import Lookups
 from elexirion_dagster.dialects.pipeline_ex.nodes import Binary, Const, Node, Unary
 from elexirion_dagster.dialects.pipeline_ex.parser import EXPRESSION
 from elexirion_dagster.dialects.pipeline_ex.pieces import Piece, final, literal
@@ -13,11 +13,22 @@ from elexirion_dagster.dialects.pipeline_ex.scope import Names, Shape, Translate
 from elexirion_dagster.errors import ExpressionError
 from elexirion_dagster.records import Json
 
-__all__ = ["Names", "Shape", "Translated", "condition", "item_condition", "own_name", "source", "template"]
+__all__ = [
+    "Names",
+    "Shape",
+    "Translated",
+    "condition",
+    "item_condition",
+    "item_expression",
+    "own_name",
+    "source",
+    "template",
+]
 
 _MARKS = ("{{", "{%", "{#")
 _SHOWN = 60
 _MAX_DEPTH = 20
+_MAX_CONDITIONS = 80
 _COLON = re.compile(r"\s*:\s*")
 _MEND = "Write the condition again in this language, as the import prints it for others."
 
@@ -30,10 +41,7 @@ def template(text: str, names: Names) -> Translated:
     if not any(mark in text for mark in _MARKS):
         return Translated(text)
     job = _job(names, steps_first=False, must=False)
-    pieces = [*_pieces(text, job)]
-    if len(pieces) == 1 and isinstance(pieces[0], Piece):
-        return job.done(f"{{{{ {pieces[0].text} }}}}{text[len(text.rstrip(chr(10))) :]}")
-    return job.done("".join(_written(pieces)))
+    return job.done("".join(_written([*_pieces(text, job)])))
 
 
 def condition(value: Json, names: Names) -> Translated:
@@ -62,6 +70,12 @@ def item_condition(text: str, names: Names) -> Translated:
     return job.done(job.emitter.truth(_read(job, text)).text)
 
 
+def item_expression(text: str, names: Names) -> Translated:
+    """Translate a value over `item`, such as the `expression` of a map, to `{{ … }}`. Raises ExpressionError."""
+    job = _job(names, steps_first=True, must=True, item=True)
+    return job.done(f"{{{{ {final(job.emitter.value(_read(job, text))).text} }}}}")
+
+
 @dataclass(frozen=True, slots=True)
 class _Job:
     """One translation under way."""
@@ -85,7 +99,7 @@ def _read(job: _Job, text: str) -> Node:
         raise ExpressionError(f"{error.message}, in `{_shown(text)}`", mend=_MEND) from error
 
 
-def _tree(value: Json, job: _Job, depth: int = 0) -> Node:
+def _tree(value: Json, job: _Job, depth: int = 0) -> Node:  # noqa: PLR0911 - one return per form
     """The condition as one tree, whatever form it was written in."""
     if depth > _MAX_DEPTH:
         raise ExpressionError("the condition is nested too deeply")
@@ -110,6 +124,8 @@ def _tree(value: Json, job: _Job, depth: int = 0) -> Node:
 
 
 def _joined(sign: str, conditions: list[Node]) -> Node:
+    if len(conditions) > _MAX_CONDITIONS:
+        raise ExpressionError(f"more than {_MAX_CONDITIONS} conditions in one list", mend="Nest them in and/or.")
     if not conditions:
         return Const(value=sign == "and")
     node = conditions[0]
@@ -139,8 +155,6 @@ def _pieces(text: str, job: _Job) -> Iterator[str | Piece]:
 def _expression(text: str, job: _Job) -> Piece | None:
     try:
         return final(job.emitter.value(job.lookups.parsed(text)))
-    except Unresolvable as error:
-        job.emitter.note(f"`{{{{{_shown(text)}}}}}` is kept as text: {error.message}")
     except ExpressionError as error:
         job.emitter.note(f"`{{{{{_shown(text)}}}}}` is kept as text: {error.message}")
     return None

@@ -15,6 +15,8 @@ _VARIABLES = frozenset({"state", "global_vars", "variables", "vars", "global", "
 _INPUTS = frozenset({"inputs", "input", "params"})
 _ELSEWHERE = frozenset({"environment", "config", "system", "codebase", "secrets"})
 _SCOPES = frozenset({*_VARIABLES, *_INPUTS, "steps", "loop", "workflow", "previous_response", "context", "run"})
+_SHADOWED = frozenset({*_VARIABLES, *_INPUTS, "context", "workflow"})
+"""Scopes that a step or variable of the same name hides."""
 _WORDS = {
     "timestamp": Piece("run.started_at | date('%Y%m%d%H%M')", kind="text"),
     "date": Piece("run.started_at | date('%Y-%m-%d')", kind="text"),
@@ -77,26 +79,31 @@ class Lookups:
 
     def path(self, path: Path, emits: Emits) -> Piece:
         """The value of a dotted path. Raises Unresolvable."""
-        if path.root in {ITEM, "item"} and (emits.item or path.root == ITEM):
-            return self.follow(Piece("item", lookup=bool(path.parts)), path.parts, emits)
+        if path.root == ITEM or (emits.item and path.root == "item"):
+            return self.follow(Piece("item"), path.parts, emits)
         if emits.item and path.root not in _SCOPES:
-            if path.root == "value" and not path.parts:
-                return Piece("item")
-            return self.follow(Piece("item"), (path.root, *path.parts), emits)
+            whole = path.root == "value" and not path.parts
+            return Piece("item") if whole else self.follow(Piece("item"), (path.root, *path.parts), emits)
+        if path.parts and not (path.root in _SHADOWED and self._is_declared(path.root)):
+            return self._scoped(path, emits)
+        return self._bare(path, emits)
+
+    def _scoped(self, path: Path, emits: Emits) -> Piece:  # noqa: PLR0911 - one return per scope
+        """A path that may begin with the name of a scope."""
         match path.root, path.parts:
             case "steps", (str() as name, *rest):
                 return self._step(name, tuple(rest), emits)
-            case root, (str() as name, *rest) if root in _VARIABLES and not self._is_declared(root):
+            case root, (str() as name, *rest) if root in _VARIABLES:
                 return self._variable(name, tuple(rest), emits)
-            case root, (str() as name, *rest) if root in _INPUTS and not self._is_declared(root):
+            case root, (str() as name, *rest) if root in _INPUTS:
                 return self._input(name, tuple(rest), emits)
-            case "loop", (_, *_) as parts:
+            case "loop", parts:
                 return self._loop(parts, emits)
             case "previous_response", parts:
                 return self._previous(parts, emits)
-            case "context", (str() as name, *rest) if not self._is_declared("context"):
+            case "context", (str() as name, *rest):
                 return self.path(Path(name, tuple(rest)), emits)
-            case "workflow", parts if not self._is_declared("workflow"):
+            case "workflow", parts:
                 return self._workflow(parts, emits)
         return self._bare(path, emits)
 
@@ -150,14 +157,18 @@ class Lookups:
         word, *rest = parts[len(outer) :] or ("",)
         if isinstance(word, str) and self.names.own(word) in self.names.loop_names:
             return self.follow(Piece(self.names.own(word)), rest, emits)
-        if word == "item" and not outer and (item := self.names.item or self._only_item()):
+        if word == "item" and (item := self._item(len(outer))):
             return self.follow(Piece(item), rest, emits)
         if not outer and not rest and isinstance(word, str) and word in _LOOP:
             return _LOOP[word]
         raise Unresolvable(f"loop.{'.'.join(map(str, parts))} is not known here")
 
-    def _only_item(self) -> str:
-        return next(iter(self.names.loop_names)) if len(self.names.loop_names) == 1 else ""
+    def _item(self, outer: int) -> str:
+        """The item name of the innermost loop, or of the one around it where there are only two."""
+        others = self.names.loop_names - {self.names.item}
+        if outer == 0 and self.names.item:
+            return self.names.item
+        return next(iter(others)) if len(others) == 1 and outer == bool(self.names.item) else ""
 
     def _previous(self, parts: tuple[Part, ...], emits: Emits) -> Piece:
         match parts:
@@ -177,7 +188,7 @@ class Lookups:
                 return self.path(Path(root, parts[1:]), emits)
         raise Unresolvable(f"workflow.{'.'.join(map(str, parts))} is not known here")
 
-    def _bare(self, path: Path, emits: Emits) -> Piece:
+    def _bare(self, path: Path, emits: Emits) -> Piece:  # noqa: PLR0911 - one return per meaning
         own = self.names.own(path.root)
         if own in self.names.loop_names:
             return self.follow(Piece(own), path.parts, emits)
@@ -187,6 +198,8 @@ class Lookups:
             return self.follow(Piece(f"vars.{own}"), path.parts, emits)
         if own in self.names.inputs:
             return self.follow(Piece(f"inputs.{own}"), path.parts, emits)
+        if path.root == "previous_response":
+            return self._previous(path.parts, emits)
         if path.root in _WORDS and not path.parts:
             return _WORDS[path.root]
         return self._undeclared(path, own, emits)

@@ -23,6 +23,8 @@ from elexirion_dagster.errors import ExpressionError
 EXPRESSION = re.compile(r"""\{\{((?:[^{}'"]|'[^'\n]*+'|"[^"\n]*+"|['"]|\}(?!\})|\{(?!\{))*+)\}\}""")
 """One `{{ … }}` in a text; the last quote alternative lets prose with an apostrophe end at its braces."""
 _MAX_DEPTH = 30
+_MAX_OPERATORS = 80
+_MAX_DIGITS = 30
 _COMPARISONS = {
     **{sign: sign for sign in ("==", "!=", ">=", "<=", ">", "<")},
     "===": "==",
@@ -65,6 +67,7 @@ class _Parser:
         self._tokens = tokens(source, known)
         self._at = 0
         self._depth = 0
+        self._operators = 0
 
     def whole(self) -> Node:
         """The whole source as one expression; one that begins with a comparison compares the item."""
@@ -109,6 +112,7 @@ class _Parser:
         return node
 
     def _piped(self, value: Node) -> Node:
+        self._one_more()
         token = self._peek()
         if token.kind != "name":
             raise self._unexpected("the name of a function")
@@ -118,12 +122,14 @@ class _Parser:
     def _or(self) -> Node:
         node = self._and()
         while self._take("or", "||", "OR"):
+            self._one_more()
             node = Binary("or", node, self._and())
         return node
 
     def _and(self) -> Node:
         node = self._not()
         while self._take("and", "&&", "AND"):
+            self._one_more()
             node = Binary("and", node, self._not())
         return node
 
@@ -137,6 +143,7 @@ class _Parser:
     def _comparison(self) -> Node:
         node = self._sum()
         while (compared := self._compared(node)) is not None:
+            self._one_more()
             node = compared
         return node
 
@@ -157,12 +164,14 @@ class _Parser:
     def _sum(self) -> Node:
         node = self._product()
         while sign := self._take("+", "-"):
+            self._one_more()
             node = Binary(sign, node, self._product())
         return node
 
     def _product(self) -> Node:
         node = self._signed()
         while sign := self._take("*", "/", "%"):
+            self._one_more()
             node = Binary(sign, node, self._signed())
         return node
 
@@ -177,12 +186,12 @@ class _Parser:
             return Const(-node.value)
         return Unary("-", node)
 
-    def _primary(self) -> Node:
+    def _primary(self) -> Node:  # noqa: PLR0911 - one return per kind of value
         token = self._peek()
         self._at += 1
         match token.kind, token.text:
             case "number", text:
-                return Const(float(text) if "." in text else int(text))
+                return self._number(text)
             case "text", text:
                 return quoted(text, self._known)
             case "name", name:
@@ -200,11 +209,23 @@ class _Parser:
         self._at -= 1
         raise self._unexpected("a value")
 
+    def _number(self, text: str) -> Node:
+        if len(text) > _MAX_DIGITS:
+            raise ExpressionError(f"the number has more than {_MAX_DIGITS} digits")
+        return Const(float(text) if "." in text else int(text))
+
+    def _one_more(self) -> None:
+        """Count an operator: chains of them nest as deeply as they are long."""
+        self._operators += 1
+        if self._operators > _MAX_OPERATORS:
+            raise ExpressionError(f"the expression has more than {_MAX_OPERATORS} operators")
+
     def _named(self, name: str) -> Node:
         if self._peek().text == "(" and self._peek().at == self._tokens[self._at - 1].end:
             self._at += 1
             return Call(name, self._arguments())
         if name in _AFTER and self._peek().kind == "name":
+            self._one_more()
             return Unary(_AFTER[name], self._postfix(self._primary()))
         if name.lower() in _WORDS and not self._known(name):
             return Const(_WORDS[name.lower()])
@@ -249,17 +270,27 @@ class _Parser:
     def _postfix(self, node: Node) -> Node:
         parts: list[str | int | Node] = []
         while True:
+            if len(parts) > _MAX_OPERATORS:
+                raise ExpressionError(f"more than {_MAX_OPERATORS} fields in a row")
             if self._separated(node, parts):
                 parts += self._field()
             elif self._peek().text == "[" and self._peek().kind == "sign":
                 self._at += 1
                 parts.append(self._index())
             elif self._peek().text == "(" and self._method(node, parts):
+                self._one_more()
                 self._at += 1
                 owner = _inside(node, parts[:-1])
                 node, parts = Call(str(parts[-1]), (owner, *self._arguments())), []
             else:
-                return _inside(node, parts)
+                return self._ended(_inside(node, parts))
+
+    def _ended(self, node: Node) -> Node:
+        """The look-up, unless a `/` follows a reference so closely that it is a path and no division."""
+        touching = self._peek().at == self._tokens[self._at - 1].end
+        if isinstance(node, Path) and node.root == "previous_response" and touching and self._peek().text == "/":
+            raise self._unexpected("a reference without /")
+        return node
 
     def _separated(self, node: Node, parts: list["str | int | Node"]) -> bool:
         """Whether a field follows: `.x`, the number of `.0`, and after `previous_response` and `context` also `:x`."""

@@ -55,7 +55,7 @@ class Addressing:
     def _shaped(self, shape: Shape, at: Piece, parts: tuple[Part, ...]) -> Piece:
         match parts:
             case (str() as word, *rest) if word == shape.output_field and word:
-                return self.follow(at.field("data"), rest)
+                return self._of_data(shape, at, tuple(rest))
             case (str() as word, *_) if word in shape.fields:
                 return self.follow(at.field("data"), parts)
         if shape.kind in {"for_each", "tasks"}:
