@@ -412,10 +412,14 @@ def test_hostile_text_is_kept_as_it_is(text):
     assert evaluated(text) == text
 
 
-def corpus() -> Iterator[tuple[str, str, str]]:
+def corpus() -> Iterator[tuple[str, str, str, Names]]:
     for file in sorted(CORPUS.rglob("*.yaml")):
-        for key, text in strings(yaml.safe_load(file.read_text(encoding="utf-8"))):
-            yield str(file.relative_to(CORPUS)), key, text
+        document = yaml.safe_load(file.read_text(encoding="utf-8"))
+        named = {key: [text for found, text in strings(document) if found == key] for key in ("name", "output_field")}
+        steps = {text: text for text in named["name"]} | dict.fromkeys(named["output_field"], "made")
+        names = Names(frozenset(steps.values()), renamed=steps)
+        for key, text in strings(document):
+            yield str(file.relative_to(CORPUS)), key, text, names
 
 
 def strings(value, key="") -> Iterator[tuple[str, str]]:
@@ -430,12 +434,12 @@ def strings(value, key="") -> Iterator[tuple[str, str]]:
 @pytest.mark.skipif(not CORPUS.is_dir(), reason="the corpus of pipeline_ex is not here (ELEXIRION_CORPUS)")
 def test_every_expression_of_the_corpus_translates_to_what_the_engine_reads():
     found = 0
-    for file, key, text in corpus():
-        ENGINE.check(template(text, Names()).text)
+    for file, key, text, names in corpus():
+        ENGINE.check(template(text, names).text)
         found += "{{" in text
         if key == "condition":
-            ours = item_condition(text, Names()) if "transform" in file else condition(text, Names())
-            ENGINE.check(ours.text, condition=True)
+            translate = item_condition if "transform" in file else condition
+            ENGINE.check(translate(text, names).text, condition=True)
         elif key in {"input_source", "right_source", "data_source"}:
-            ENGINE.check(source(text, Names()).text)
+            ENGINE.check(source(text, names).text)
     assert found

@@ -29,6 +29,7 @@ _MARKS = ("{{", "{%", "{#")
 _SHOWN = 60
 _MAX_DEPTH = 20
 _MAX_CONDITIONS = 80
+_REFERENCES = ("previous_response", "context")
 _COLON = re.compile(r"\s*:\s*")
 _MEND = "Write the condition again in this language, as the import prints it for others."
 
@@ -60,14 +61,15 @@ def source(text: str, names: Names) -> Translated:
     """
     job = _job(names, steps_first=False, must=True)
     whole = EXPRESSION.fullmatch(text.strip())
-    dotted = whole[1] if whole else _COLON.sub(".", text.strip()) if "?" not in text else text
-    return job.done(f"{{{{ {final(job.emitter.value(_read(job, dotted))).text} }}}}")
+    written = whole[1] if whole else _COLON.sub(":" if text.strip().startswith(_REFERENCES) else ".", text)
+    return job.done(f"{{{{ {final(job.emitter.value(_read(job, written))).text} }}}}")
 
 
 def item_condition(text: str, names: Names) -> Translated:
-    """Translate a condition that is asked of every `item` of a list. Raises ExpressionError."""
+    """Translate a condition that is asked of every `item` of a list, without braces. Raises ExpressionError."""
     job = _job(names, steps_first=True, must=True, item=True)
-    return job.done(job.emitter.truth(_read(job, text)).text)
+    ours = job.emitter.truth(_read(job, text)).text
+    return job.done(f"{{{{ {ours} }}}}" if any(mark in ours for mark in _MARKS) else ours)
 
 
 def item_expression(text: str, names: Names) -> Translated:

@@ -14,8 +14,9 @@ from elexirion_dagster.errors import ExpressionError
 _VARIABLES = frozenset({"state", "global_vars", "variables", "vars", "global", "session", "local"})
 _INPUTS = frozenset({"inputs", "input", "params"})
 _ELSEWHERE = frozenset({"environment", "config", "system", "codebase", "secrets"})
-_SCOPES = frozenset({*_VARIABLES, *_INPUTS, "steps", "loop", "workflow", "previous_response", "context", "run"})
-_SHADOWED = frozenset({*_VARIABLES, *_INPUTS, "context", "workflow"})
+_SCOPES = frozenset({*_VARIABLES, *_INPUTS, "steps", "loop", "workflow", "run"})
+_REFERENCES = frozenset({"previous_response", "previous_response:", "context:"})
+_SHADOWED = frozenset({*_VARIABLES, *_INPUTS, "workflow"})
 """Scopes that a step or variable of the same name hides."""
 _WORDS = {
     "timestamp": Piece("run.started_at | date('%Y%m%d%H%M')", kind="text"),
@@ -70,8 +71,8 @@ class Lookups:
 
     def step_of(self, path: Path) -> str | None:
         """How the step's result is addressed when the path is nothing but a step, else None."""
-        parts = path.parts[1:] if path.root in {"steps", "previous_response"} else path.parts
-        name = path.parts[0] if path.parts and path.root in {"steps", "previous_response"} else path.root
+        prefixed = path.parts and path.root in {"steps", "previous_response:"}
+        name, parts = (path.parts[0], path.parts[1:]) if prefixed else (path.root, path.parts)
         if parts or not isinstance(name, str) or not self._is_step(name, bare=name == path.root):
             return None
         step = self.names.own(name)
@@ -81,7 +82,7 @@ class Lookups:
         """The value of a dotted path. Raises Unresolvable."""
         if path.root == ITEM or (emits.item and path.root == "item"):
             return self.follow(Piece("item"), path.parts, emits)
-        if emits.item and path.root not in _SCOPES:
+        if emits.item and path.root not in _SCOPES | _REFERENCES:
             whole = path.root == "value" and not path.parts
             return Piece("item") if whole else self.follow(Piece("item"), (path.root, *path.parts), emits)
         if path.parts and not (path.root in _SHADOWED and self._is_declared(path.root)):
@@ -101,7 +102,9 @@ class Lookups:
                 return self._loop(parts, emits)
             case "previous_response", parts:
                 return self._previous(parts, emits)
-            case "context", (str() as name, *rest):
+            case "previous_response:", (str() as name, *rest):
+                return self._step(name, tuple(rest), emits)
+            case "context:", (str() as name, *rest):
                 return self.path(Path(name, tuple(rest)), emits)
             case "workflow", parts:
                 return self._workflow(parts, emits)
@@ -171,11 +174,10 @@ class Lookups:
         return next(iter(others)) if len(others) == 1 and outer == bool(self.names.item) else ""
 
     def _previous(self, parts: tuple[Part, ...], emits: Emits) -> Piece:
-        match parts:
-            case (str() as name, *rest) if self._is_step(name, bare=False):
-                return self._step(name, tuple(rest), emits)
-            case _ if self.names.previous:
-                return self._addressing(emits).result(self.names.previous, parts)
+        if parts and isinstance(parts[0], str) and self._is_step(parts[0], bare=False):
+            return self._step(parts[0], parts[1:], emits)
+        if self.names.previous:
+            return self._addressing(emits).result(self.names.previous, parts)
         raise Unresolvable("there is no previous step that this could mean")
 
     def _workflow(self, parts: tuple[Part, ...], emits: Emits) -> Piece:
@@ -206,7 +208,7 @@ class Lookups:
 
     def _undeclared(self, path: Path, own: str, emits: Emits) -> Piece:
         dotted = ".".join(map(str, (path.root, *path.parts)))
-        if path.root in _SCOPES or (path.parts and not self.must):
+        if path.root in _SCOPES | _REFERENCES or (path.parts and not self.must):
             raise Unresolvable(f"{dotted} is not known here")
         parts = path.parts
         if path.root in _ELSEWHERE and parts and isinstance(parts[0], str):

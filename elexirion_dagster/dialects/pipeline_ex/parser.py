@@ -221,7 +221,7 @@ class _Parser:
             raise ExpressionError(f"the expression has more than {_MAX_OPERATORS} operators")
 
     def _named(self, name: str) -> Node:
-        if self._peek().text == "(" and self._peek().at == self._tokens[self._at - 1].end:
+        if self._peek().text == "(" and self._touching():
             self._at += 1
             return Call(name, self._arguments())
         if name in _AFTER and self._peek().kind == "name":
@@ -272,7 +272,10 @@ class _Parser:
         while True:
             if len(parts) > _MAX_OPERATORS:
                 raise ExpressionError(f"more than {_MAX_OPERATORS} fields in a row")
-            if self._separated(node, parts):
+            if not parts and isinstance(node, Path) and self._colon(node):
+                node = Path(f"{node.root}:")
+                parts += self._field()
+            elif self._separated(node, parts):
                 parts += self._field()
             elif self._peek().text == "[" and self._peek().kind == "sign":
                 self._at += 1
@@ -287,21 +290,27 @@ class _Parser:
 
     def _ended(self, node: Node) -> Node:
         """The look-up, unless a `/` follows a reference so closely that it is a path and no division."""
-        touching = self._peek().at == self._tokens[self._at - 1].end
-        if isinstance(node, Path) and node.root == "previous_response" and touching and self._peek().text == "/":
+        if isinstance(node, Path) and node.root == "previous_response:" and self._touching() and self._take("/"):
+            self._at -= 1
             raise self._unexpected("a reference without /")
         return node
 
+    def _colon(self, node: Path) -> bool:
+        """Whether a `:` follows that separates fields, as in `previous_response:a:b`, and no ternary's."""
+        begins = node.root.rstrip(":") in {"previous_response", "context"}
+        return bool(begins and self._touching() and self._peek(1).kind == "name" and self._take(":"))
+
+    def _touching(self) -> bool:
+        """Whether nothing stands between the last token and the next."""
+        return self._peek().at == self._tokens[self._at - 1].end
+
     def _separated(self, node: Node, parts: list["str | int | Node"]) -> bool:
-        """Whether a field follows: `.x`, the number of `.0`, and after `previous_response` and `context` also `:x`."""
-        colons = isinstance(node, Path) and node.root in {"previous_response", "context"}
-        touching = self._peek().at == self._tokens[self._at - 1].end
+        """Whether a field follows: `.x`, the number of `.0`, `@x`, after a reference with colons also `:x`."""
         if self._take("."):
             return True
-        item = node == Path(ITEM) and not parts and self._peek().kind == "name"
-        if item and self._source[self._tokens[self._at - 1].at] == "$":
-            return touching
-        return bool(colons and touching and self._peek(1).kind == "name" and self._take(":"))
+        if node == Path(ITEM) and not parts and self._peek().kind == "name":
+            return self._touching() and self._tokens[self._at - 1].text == "$"
+        return isinstance(node, Path) and node.root.endswith(":") and self._colon(node)
 
     def _field(self) -> list["str | int | Node"]:
         token = self._peek()
@@ -324,8 +333,12 @@ class _Parser:
         return node
 
     def _method(self, node: Node, parts: list["str | int | Node"]) -> bool:
-        touching = self._peek().at == self._tokens[self._at - 1].end
-        return touching and bool(parts) and isinstance(parts[-1], str) and not (isinstance(node, Path) and not parts)
+        return (
+            self._touching()
+            and bool(parts)
+            and isinstance(parts[-1], str)
+            and not (isinstance(node, Path) and not parts)
+        )
 
 
 def _inside(node: Node, parts: list["str | int | Node"]) -> Node:
