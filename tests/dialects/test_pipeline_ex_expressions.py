@@ -54,10 +54,11 @@ SCOPE = {
     "steps": {
         "analysis": {"status": "succeeded", "text": "the text", "data": ANALYSIS},
         "a": {"status": "succeeded", "text": '{"items": ["a", "b"], "n": 3}', "data": None},
-        "my_step": {"status": "skipped", "text": None, "data": {"score": 3}},
+        "my_step": {"status": "skipped", "text": None, "error": None, "data": {"score": 3}},
         "tiers": {"status": "succeeded", "data": [{"key": "gold", "items": [7]}, {"key": "tin", "items": []}]},
         "tasks": {
             "status": "failed",
+            "error": {"cause": "unknown", "message": "none"},
             "data": {"items": 2, "succeeded": 1, "failed": 1},
             "results": Keyed(
                 [
@@ -191,6 +192,8 @@ def test_a_field_that_a_result_lacks_is_an_error_that_names_what_there_is():
         ("merge(user, {age: 3})", {"name": "Bob", "age": 3}),
         ("json(user)", '{"name": "Bob"}'),
         ("filter(rows, 'n > 2')", [{"name": "y", "n": 4}]),
+        ("map(rows, (r) => {'id': r.name, 'n': [r.n + 1]})", [{"id": "x", "n": [3]}, {"id": "y", "n": [5]}]),
+        ("slice(items, 0, 2)", [1, 2]),
         ("filter(rows, r => r.n > 2)", [{"name": "y", "n": 4}]),
         ("map(rows, 'name')", ["x", "y"]),
         (
@@ -279,6 +282,8 @@ def test_every_function_and_operator_of_templates_has_its_value(theirs, value):
         ("isEmpty(analysis.errors)", True),
         ("abs(-2) == 2 and round(8.5) == 9 and floor(8.5) == 8 and ceil(8.5) == 9", True),
         ("sqrt(9) == 3 and pow(2, 3) == 8 and between(3, 1, 5)", True),
+        ("my-step.error != null", False),
+        ("tasks.error_message contains 'no'", True),
         ("tasks.list_files.text == 'A' and tasks.failed_tasks == 1", True),
         ("each.results[0].look.n == 1 and each.total_items == 1", True),
         (True, True),
