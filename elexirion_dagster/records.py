@@ -15,6 +15,11 @@ def dollars(usd: float) -> str:
     return f"${usd:.2f}" if usd >= 0.01 or usd == 0 else f"${usd:.6f}".rstrip("0")  # noqa: PLR2004 - a cent
 
 
+def counted(count: int, noun: str) -> str:
+    """A number of things for people: `1 finding`, `2 findings`."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 Status = Literal["succeeded", "degraded", "skipped", "failed"]
 StopReason = Literal["end_turn", "max_tokens", "stop_sequence", "tool_use", "pause_turn", "refusal", "context_exceeded"]
 Severity = Literal["critical", "high", "medium", "low", "info"]

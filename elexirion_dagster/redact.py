@@ -142,9 +142,8 @@ class Redactor:
             if rule.kind != "secret" or any(secret in value for secret in self._secrets):
                 value = _apply(rule, pattern, value)
         words = _words()
-        rules = _compiled_rules()
         for at in sorted({words.rules[found] for found in words.set.Match(_matchable(value)) or ()}):
-            rule, pattern = rules[at]
+            rule, pattern = _compiled_rules()[at]
             value = _apply(rule, pattern, value)
         return value
 

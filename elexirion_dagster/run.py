@@ -6,6 +6,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,7 +17,9 @@ from elexirion_dagster.calls import Calls
 from elexirion_dagster.codebase.files import read_text
 from elexirion_dagster.errors import InputError
 from elexirion_dagster.expressions import Engine
-from elexirion_dagster.pins import NO_MODEL, RunPins
+from elexirion_dagster.inputs import complete_inputs, granted
+from elexirion_dagster.pins import RunPins
+from elexirion_dagster.progress import Progress
 from elexirion_dagster.providers.base import Provider
 from elexirion_dagster.providers.catalog import Providers
 from elexirion_dagster.providers.pricing import own_prices
@@ -31,25 +34,14 @@ from elexirion_dagster.spec.steps import Step
 from elexirion_dagster.steps.context import Shared, StepContext, view
 from elexirion_dagster.steps.partials import Partials
 from elexirion_dagster.steps.threads import Threads
-from elexirion_dagster.store.home import Home, open_home, storage_error
+from elexirion_dagster.store.home import open_home
 from elexirion_dagster.store.journal import JournalWriter
 from elexirion_dagster.store.ledger import Ledger, Limit
 from elexirion_dagster.store.replay import Replay
 from elexirion_dagster.store.turns import Turns
+from elexirion_dagster.tags import MODEL_TAG, RECOVERY_TAG, STREAM_TAG, TENANT_TAG
+from elexirion_dagster.workspace import make_workspace
 
-__all__ = ["NO_MODEL", "Run", "RunInfo", "complete_inputs", "pipeline_hash"]
-
-MODEL_TAG = "elexirion/model"
-ROOT_RUN_TAG = "elexirion/root_run"
-PIPELINE_TAG = "elexirion/pipeline"
-RECOVERY_TAG = "elexirion/recovery_of"
-STREAM_TAG = "elexirion/stream"
-"""Set on a run whose model calls are streamed, so that their answers can be shown while they come in."""
-TENANT_TAG = "elexirion/tenant"
-TRIGGER_TAG = "elexirion/trigger"
-CLI = "cli"
-"""Value of TRIGGER_TAG of a run that works in the user's own terminal."""
-PROGRESS_EVERY_S = 1.0
 _SECRET_NAME = re.compile("KEY|TOKEN|SECRET|PASSW|CREDENTIAL", re.IGNORECASE)
 
 
@@ -85,16 +77,16 @@ class Run:
         self.limits = _limits(pipeline, info, settings)
         complete = complete_inputs(pipeline, info.inputs)
         self._prices = own_prices(settings.prices)
-        self._providers = Providers(settings, opened)
+        self._redactor = Redactor(secrets=_secrets(pipeline, settings))
         home = open_home(settings.home)
         self._replay = Replay.load(home, info.root_run)
-        self.journal = JournalWriter(home, root_run=info.root_run, run=info.run)
-        self._redactor = Redactor(secrets=_secrets(pipeline, settings))
-        self._ledger = Ledger(home)
-        self._pins = RunPins(
-            pipeline, settings, home, self.journal, pinned=self._replay.pins, override=info.tags.get(MODEL_TAG)
-        )
-        try:
+        with ExitStack() as opening:
+            self.journal = opening.enter_context(JournalWriter(home, root_run=info.root_run, run=info.run))
+            self._ledger = opening.enter_context(closing(Ledger(home)))
+            self._providers = opening.enter_context(closing(Providers(settings, opened)))
+            self._pins = RunPins(
+                pipeline, settings, home, self.journal, pinned=self._replay.pins, override=info.tags.get(MODEL_TAG)
+            )
             self.inputs = self._settled(complete)
             self._started_at = self._pins.fixed("started_at", lambda: datetime.now(UTC).isoformat())
             self._runner = Runner(self._replay, model=info.tags.get(MODEL_TAG))
@@ -102,9 +94,7 @@ class Run:
             self._deadline = None if seconds is None else time.monotonic() + seconds
             self._shared = self._share(make_workspace(home, info.root_run))
             self._announce()
-        except BaseException:
-            self.close()
-            raise
+            self._opened = opening.pop_all()
 
     def _settled(self, complete: dict[str, Json]) -> dict[str, Json]:
         """The inputs as they were when the root run began. Secrets among them are not kept, so they come again."""
@@ -125,8 +115,8 @@ class Run:
     def _share(self, workspace: Path) -> Shared:
         """What all steps of this run share."""
         limits, budget = self.pipeline.limits, self.pipeline.budget
-        granted = (*_granted(self.pipeline, self.inputs), workspace)
-        engine = Engine(lazy=lambda record, name: _file_text(record, name, granted))
+        places = (*granted(self.pipeline, self.inputs), workspace)
+        engine = Engine(lazy=lambda record, name: _file_text(record, name, places))
         return Shared(
             engine=engine,
             references=References(engine),
@@ -147,7 +137,7 @@ class Run:
             threads=Threads(limits.threads or self.settings.max_threads),
             retry=self.pipeline.retry,
             workspace=workspace,
-            granted=granted,
+            granted=places,
             cancelled=self.cancelled,
             ceiling="no ceiling set" if budget.usd is None else f"at most {dollars(budget.usd)}",
             progress=lambda *_: None,
@@ -185,7 +175,7 @@ class Run:
     ) -> StepResult:
         """Run one top-level step; `listen` gets a line of progress at most once a second."""
         streams = STREAM_TAG in self.info.tags
-        progress = _Progress(self.journal, listen, streams=streams)
+        progress = Progress(self.journal, listen, streams=streams)
         with Partials(self._redactor, progress.tell, progress.show if streams else None) as partials:
             ctx = StepContext(
                 path=step.name,
@@ -224,69 +214,7 @@ class Run:
 
     def close(self) -> None:
         """Let go of connections and the journal file."""
-        self._providers.close()
-        self._ledger.close()
-        self.journal.close()
-
-
-class _Progress:
-    """Thins progress to one line a second and path, into the journal and to whoever listens."""
-
-    def __init__(self, journal: JournalWriter, listen: Callable[[str], None] | None, *, streams: bool) -> None:
-        self._journal = journal
-        self._listen = listen
-        self._streams = streams
-        self._told = 0.0
-        self._last: dict[str, float] = {}
-        self._lock = threading.Lock()
-
-    def __call__(self, path: str, done: int, failed: int, total: int, note: str | None) -> None:
-        with self._lock:
-            now = time.monotonic()
-            if done < total and now - self._last.get(path, 0.0) < PROGRESS_EVERY_S:
-                return
-            self._last[path] = self._told = now
-        self._journal.append("progress", path=path, done=done, failed=failed, total=total, note=note)
-        if self._listen is not None:
-            tail = f", {failed} failed" if failed else ""
-            self._listen(f"{path}: {done} of {total}{tail}{f', {note}' if note else ''}")
-
-    def tell(self, path: str, note: str) -> None:
-        """Say how far the calls are that take long, unless something else was said a moment ago."""
-        if self._streams:
-            self._journal.append("partial", path=path, text=None, note=note)
-        if self._listen is not None and time.monotonic() - self._told >= PROGRESS_EVERY_S / 2:
-            self._listen(note)
-
-    def show(self, path: str, text: str) -> None:
-        """Keep lines of an answer for whoever follows the journal."""
-        self._journal.append("partial", path=path, text=text, note=None)
-
-
-def make_workspace(home: Home, root_run: str) -> Path:
-    """The folder of a root run and its recoveries, which reuse what the finished steps wrote there."""
-    folder = home.workspace(root_run)
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise storage_error(error, folder) from error
-    return folder.resolve()
-
-
-def _granted(pipeline: Pipeline, inputs: Mapping[str, Json]) -> tuple[Path, ...]:
-    """The places that the `path` inputs name."""
-    names = [name for name, declared in pipeline.inputs.items() if declared.type == "path" and inputs[name]]
-    return tuple(Path(inputs[name]).resolve() for name in names)
-
-
-def _place(name: str, value: str) -> Path:
-    """The absolute path of a `path` input, whether or not there is anything."""
-    try:
-        place = Path(value).expanduser().absolute()
-        place.resolve()
-    except (OSError, RuntimeError, ValueError) as error:
-        raise InputError(f"the input {name}={value!r} is no usable path: {error}", mend="Name a place.") from error
-    return place
+        self._opened.close()
 
 
 def _file_text(record: Mapping[str, Json], name: str, granted: tuple[Path, ...]) -> str:
@@ -294,24 +222,6 @@ def _file_text(record: Mapping[str, Json], name: str, granted: tuple[Path, ...])
     if name != "text" or not {"root", "path", "blob"} <= record.keys():
         raise KeyError(name)
     return read_text(record, granted=granted, max_kb=MAX_FILE_KB)
-
-
-def complete_inputs(pipeline: Pipeline, given: Mapping[str, Json]) -> dict[str, Json]:
-    """Given inputs with defaults filled in and paths made absolute. Raises InputError naming the input."""
-    unknown = [name for name in given if name not in pipeline.inputs]
-    if unknown:
-        known = ", ".join(pipeline.inputs) or "none"
-        raise InputError(f"{pipeline.name} has no input {unknown[0]!r}", mend=f"Its inputs: {known}.")
-    complete: dict[str, Json] = {}
-    for name, declared in pipeline.inputs.items():
-        if name not in given and declared.required:
-            raise InputError(f"{pipeline.name} needs the input {name} ({declared.type})", mend=f"Give {name}=…")
-        value = given.get(name, declared.default)
-        if name in given and not declared.accepts(value):
-            allowed = f" out of {list(declared.enum)}" if declared.enum else ""
-            raise InputError(f"the input {name} must be a {declared.type}{allowed}, got {value!r}")
-        complete[name] = str(_place(name, value)) if declared.type == "path" and value else value
-    return complete
 
 
 def pipeline_hash(pipeline: Pipeline) -> str:

@@ -4,6 +4,7 @@ import hashlib
 import json
 import logging
 import time
+import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -11,6 +12,7 @@ from datetime import UTC, datetime
 from elexirion_dagster.errors import Cancelled, ElexirionError, StorageError
 from elexirion_dagster.records import Json, StepError, StepResult
 from elexirion_dagster.spec.base import CALL_CAUSES
+from elexirion_dagster.spec.llm import LlmStep
 from elexirion_dagster.spec.references import Chain
 from elexirion_dagster.spec.steps import Step, asks_model, inner_steps
 from elexirion_dagster.steps.catalog import RUNNERS
@@ -20,6 +22,7 @@ from elexirion_dagster.steps.sequence import add_costs, add_usage
 from elexirion_dagster.store.replay import Replay
 
 _log = logging.getLogger(__name__)
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), default=repr)
 
 
 class Runner:
@@ -46,6 +49,7 @@ class Runner:
         ctx.shared.journal.append(
             "step",
             durable="." not in ctx.path,
+            later=isinstance(step, LlmStep),
             path=ctx.path,
             step=step.name,
             step_type=step.type,
@@ -81,7 +85,7 @@ def _guarded(step: Step, ctx: StepContext) -> StepResult:
     except RecursionError as error:
         return _failure(ctx, ElexirionError(f"values are nested too deeply: {error}", cause="bad_input"))
     except Exception as error:  # noqa: BLE001 - a step of a run must not take the run along
-        _log.exception("step %s raised", ctx.path)
+        _log.error("step %s raised\n%s", ctx.path, ctx.shared.redactor.text(traceback.format_exc()))
         return _failure(ctx, ElexirionError(f"{type(error).__name__}: {error}", cause="unknown"))
 
 
@@ -171,7 +175,7 @@ def _value_digest(chain: Chain, scope: Mapping[str, Json]) -> str:
             owner, rest = value, chain[index + 1 :]
     if owner is not None and rest in owner.digests:
         return owner.digests[rest]
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), default=repr)
+    text = _ENCODER.encode(value)
     found = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
     if owner is not None:
         owner.digests[rest] = found

@@ -5,7 +5,9 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ REPOSITORY = Path(__file__).parents[1]
 _SECRET = ("KEY", "TOKEN", "SECRET", "PASSWORD")
 _OURS = ("ELEXIRION_", "ANTHROPIC_", "OPENAI_", "GEMINI_", "GOOGLE_", "DAGSTER_", "DSPY_")
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
+NOBODY = 65534
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -66,6 +69,30 @@ def own_environment(monkeypatch: pytest.MonkeyPatch, clean_environ: dict[str, st
     for name in set(os.environ) - set(clean_environ) - {"PYTEST_CURRENT_TEST"}:
         monkeypatch.delenv(name)
     monkeypatch.setenv("ELEXIRION_HOME", str(home_path))
+
+
+@pytest.fixture
+def unprivileged() -> Callable[[], AbstractContextManager[None]]:
+    """Root may read and write everywhere: be somebody else for a while."""
+
+    @contextmanager
+    def enter() -> Iterator[None]:
+        was = os.geteuid()
+        os.seteuid(NOBODY if was == 0 else was)
+        try:
+            yield
+        finally:
+            os.seteuid(was)
+
+    return enter
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that other users can reach, unlike pytest's own."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
 
 
 @pytest.fixture

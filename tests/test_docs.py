@@ -14,8 +14,8 @@ import pytest
 from elexirion_dagster.cli.main import COMMANDS, cli
 from elexirion_dagster.dialects.load import load_string
 from elexirion_dagster.operations.launch import execute
-from elexirion_dagster.run import MODEL_TAG
 from elexirion_dagster.settings import Settings
+from elexirion_dagster.tags import MODEL_TAG
 
 ROOT = Path(__file__).parent.parent
 PAGES = ("README.md", "pipelines_yaml/README.md")

@@ -6,9 +6,10 @@ from pydantic import SecretStr
 
 from elexirion_dagster.dialects.load import load_string
 from elexirion_dagster.errors import InputError
+from elexirion_dagster.inputs import complete_inputs
 from elexirion_dagster.rehearsal.script import Script
 from elexirion_dagster.rehearsal.server import RehearsalServer
-from elexirion_dagster.run import complete_inputs, pipeline_hash
+from elexirion_dagster.run import pipeline_hash
 from elexirion_dagster.store.home import Home
 from elexirion_dagster.store.prompts import promote, save, slot_hash
 
@@ -33,8 +34,8 @@ def test_defaults_fill_in_and_paths_become_absolute(tmp_path, monkeypatch):
     [
         ("{a: {type: string}}", {}, "needs the input a"),
         ("{a: {type: string}}", {"b": 1}, "no input 'b'"),
-        ("{a: {type: integer}}", {"a": "1"}, "must be a integer"),
-        ("{a: {type: integer}}", {"a": True}, "must be a integer"),
+        ("{a: {type: integer}}", {"a": "1"}, "must be an integer"),
+        ("{a: {type: integer}}", {"a": True}, "must be an integer"),
         ("{a: {type: boolean}}", {"a": 1}, "must be a boolean"),
         ("{a: {type: string, enum: [x, y]}}", {"a": "z"}, r"out of \['x', 'y'\]"),
         ("{a: {type: path}}", {"a": "x\0y"}, "no usable path"),

@@ -15,6 +15,7 @@ from rich.progress import TimeRemainingColumn as TimeLeftColumn
 from rich.text import Text
 
 from elexirion_dagster.operations.following import Following, State, Step
+from elexirion_dagster.records import counted
 
 _LOOK_EVERY_S = 0.25
 _LINE_EVERY_S = 5.0
@@ -146,12 +147,12 @@ def _of_step(step: Step) -> str:
 
 def figures(state: State) -> list[str]:
     """Findings, calls and cost so far, as far as there are any, and the calls that take long."""
-    parts = [f"{state.findings} findings"] if state.findings else []
+    parts = [counted(state.findings, "finding")] if state.findings else []
     if state.calls or state.failed_calls:
         cost = "cost unknown" if state.cost_usd is None else f"${state.cost_usd:.4f}"
-        parts += [f"{state.calls} calls", cost]
+        parts += [counted(state.calls, "call"), cost]
     if state.failed_calls:
-        parts.append(f"{state.failed_calls} failed calls")
+        parts.append(counted(state.failed_calls, "failed call"))
     if state.asking:
         parts.append(state.asking)
     return parts

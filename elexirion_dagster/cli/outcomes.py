@@ -1,7 +1,10 @@
 """`elexirion outcomes`."""
 
 import json
+import math
 import os
+from collections import Counter
+from collections.abc import Sequence
 from datetime import datetime
 
 import click
@@ -9,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from elexirion_dagster.cli.finished import wide
+from elexirion_dagster.errors import InputError
 from elexirion_dagster.settings import Settings
 
 _CELL_CHARS = 120
@@ -29,14 +33,27 @@ def outcomes(*, sql: str | None, limit: int, as_json: bool) -> None:
     if report.rebuilt:
         click.echo("note: the table file was damaged; it was set aside and built anew from the journal", err=True)
     if as_json:
-        records = [dict(zip(rows.columns, row, strict=True)) for row in rows.rows]
-        click.echo(json.dumps(records, ensure_ascii=False, indent=2, default=str))
+        click.echo(json.dumps(_records(rows.columns, rows.rows), ensure_ascii=False, indent=2, default=str))
         return
     table = Table(*rows.columns, box=None, pad_edge=False, header_style="bold")
     for row in rows.rows:
         table.add_row(*(Text(_cell(value)) for value in row))
     wide().print(table)
     click.echo(f"{len(rows.rows)} {'row' if len(rows.rows) == 1 else 'rows'}")
+
+
+def _records(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> list[dict[str, object]]:
+    """The rows by column name; what is no JSON number (NaN, infinity) becomes null."""
+    twice = [name for name, count in Counter(columns).items() if count > 1]
+    if twice:
+        raise InputError(f"two columns are called {twice[0]!r}", mend="Name them apart with AS.")
+    return [
+        {
+            name: None if isinstance(value, float) and not math.isfinite(value) else value
+            for name, value in zip(columns, row, strict=True)
+        }
+        for row in rows
+    ]
 
 
 def _cell(value: object) -> str:

@@ -102,6 +102,11 @@ def _folder(root: Path) -> Path:
     if not root.is_dir():
         what = "is not a folder" if root.exists() else "does not exist"
         raise InputError(f"{root} {what}", mend="Give the folder of the code to look at.")
+    try:
+        os.scandir(root).close()
+    except PermissionError as error:
+        message = f"{root} cannot be read: permission denied"
+        raise InputError(message, mend="Make it readable for you.") from error
     return root.resolve()
 
 

@@ -10,6 +10,7 @@ from elexirion_dagster.compiler.ops import Finish
 from elexirion_dagster.compiler.schedules import pipeline_schedule
 from elexirion_dagster.dialects.load import load_any
 from elexirion_dagster.settings import Settings
+from elexirion_dagster.spec.pipeline import Pipeline
 
 
 def compile_files(
@@ -38,6 +39,15 @@ def compile_files(
         name = _free_name(file.stem, jobs)
         jobs[name] = broken_job(name, reason, executor)
     return dg.Definitions(jobs=list(jobs.values()), schedules=schedules, sensors=list(sensors), executor=executor)
+
+
+def definitions_of(
+    pipelines: Iterable[Pipeline], settings: Settings, *, executor: dg.ExecutorDefinition, finish: Finish
+) -> dg.Definitions:
+    """One job per pipeline, and its schedule if it has one. Raises PipelineError where Dagster refuses one."""
+    jobs = [(pipeline, pipeline_job(pipeline, settings, executor, finish)) for pipeline in pipelines]
+    schedules = [schedule for pipeline, job in jobs if (schedule := pipeline_schedule(pipeline, job))]
+    return dg.Definitions(jobs=[job for _, job in jobs], schedules=schedules)
 
 
 def _free_name(stem: str, taken: Iterable[str]) -> str:

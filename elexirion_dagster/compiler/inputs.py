@@ -6,8 +6,8 @@ import dagster as dg
 
 from elexirion_dagster.compiler.resources import RUN
 from elexirion_dagster.errors import InputError
+from elexirion_dagster.inputs import complete_inputs
 from elexirion_dagster.records import Json
-from elexirion_dagster.run import complete_inputs
 from elexirion_dagster.spec.pipeline import Input, InputType, Pipeline
 
 _TYPES: dict[InputType, Any] = {

@@ -8,10 +8,10 @@ from typing import Any
 
 import dagster as dg
 
+from elexirion_dagster.prompting.shown import SHOWN_CHARS, cut
 from elexirion_dagster.records import Json, StepResult
 
 TABLE_ROWS = 100
-SHOWN_CHARS = 4_000
 _CELL_CHARS = 200
 _LONG = ("prompt", "reply")
 
@@ -63,13 +63,6 @@ def _value(name: str, value: Json) -> Any:
 def clean(text: str) -> str:
     """The beginning of a text in characters that a database takes: what was no UTF-8 shows as an escape."""
     return cut(text).encode("utf-8", "backslashreplace").decode()
-
-
-def cut(text: str) -> str:
-    """The first SHOWN_CHARS characters, with a note of how many are left out."""
-    return (
-        text if len(text) <= SHOWN_CHARS + 40 else f"{text[:SHOWN_CHARS]}\n… {len(text) - SHOWN_CHARS} more characters"
-    )
 
 
 def fenced(text: str) -> str:

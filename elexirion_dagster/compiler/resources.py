@@ -5,9 +5,10 @@ from collections.abc import Iterator
 import dagster as dg
 
 from elexirion_dagster.errors import ElexirionError
-from elexirion_dagster.run import PIPELINE_TAG, ROOT_RUN_TAG, TRIGGER_TAG, Run, RunInfo
+from elexirion_dagster.run import Run, RunInfo
 from elexirion_dagster.settings import Settings
 from elexirion_dagster.spec.pipeline import Pipeline
+from elexirion_dagster.tags import PIPELINE_TAG, ROOT_RUN_TAG, TRIGGER_TAG
 
 RUN = "run"
 """Key of the resource; execution/executor.py calls its `cancel()`."""

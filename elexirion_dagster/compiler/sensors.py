@@ -9,10 +9,10 @@ from dagster_shared.error import SerializableErrorInfo
 
 from elexirion_dagster.compiler.resources import root_of
 from elexirion_dagster.errors import CAUSES, Cause, InputError
-from elexirion_dagster.run import PIPELINE_TAG
 from elexirion_dagster.settings import Settings
 from elexirion_dagster.store.home import open_home
 from elexirion_dagster.store.journal import JournalWriter
+from elexirion_dagster.tags import PIPELINE_TAG
 
 _End = Literal[DagsterEventType.RUN_SUCCESS, DagsterEventType.RUN_FAILURE, DagsterEventType.RUN_CANCELED]
 _ENDS: tuple[_End, ...] = (

@@ -30,7 +30,7 @@ from dagster._core.executor.base import Executor
 from dagster._core.executor.init import InitExecutorContext
 from dagster._utils.error import serializable_error_info_from_exc_info
 
-from elexirion_dagster.run import CLI, TRIGGER_TAG
+from elexirion_dagster.tags import CLI, TRIGGER_TAG
 
 MAX_CONCURRENT = 16
 RUN_RESOURCE = "run"

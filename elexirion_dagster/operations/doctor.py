@@ -84,10 +84,11 @@ def _models(settings: Settings) -> Iterator[Diagnosis]:
 
 
 def _pipelines(settings: Settings) -> Iterator[Diagnosis]:
-    for row in listing(settings):
+    rows = listing(settings)
+    for row in rows:
         if row.error is not None:
             yield Diagnosis(f"pipeline {row.name}", ok=False, detail=row.error)
-    yield Diagnosis("pipelines", ok=True, detail=f"{sum(row.error is None for row in listing(settings))} can be run")
+    yield Diagnosis("pipelines", ok=True, detail=f"{sum(row.error is None for row in rows)} can be run")
 
 
 def _optimizer() -> Diagnosis:

@@ -1,11 +1,11 @@
 """What a run tells while it works, read from its journal as it grows."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from elexirion_dagster.records import Json
+from elexirion_dagster.store.journal import read_lines
 
 
 @dataclass(slots=True)
@@ -18,13 +18,10 @@ class Following:
     def lines(self) -> Iterator[dict[str, Json]]:
         """The new lines, file by file."""
         for file in sorted(self.folder.glob("*.jsonl")):
-            with file.open("rb") as stream:
-                stream.seek(self._offsets.get(file, 0))
-                for raw in stream:
-                    if not raw.endswith(b"\n"):
-                        break
-                    self._offsets[file] = self._offsets.get(file, 0) + len(raw)
-                    yield json.loads(raw)
+            for line in read_lines(file, self._offsets.get(file, 0)):
+                self._offsets[file] = line.start + len(line.raw)
+                if line.fields is not None:
+                    yield line.fields
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,11 +1,12 @@
 """Which models a pipeline would ask."""
 
+from elexirion_dagster.pins import NO_MODEL
 from elexirion_dagster.providers.catalog import resolve
 from elexirion_dagster.records import dollars
-from elexirion_dagster.run import MODEL_TAG, NO_MODEL, STREAM_TAG
 from elexirion_dagster.settings import Settings
 from elexirion_dagster.spec.pipeline import Pipeline
 from elexirion_dagster.spec.steps import asks_model
+from elexirion_dagster.tags import MODEL_TAG, STREAM_TAG
 
 __all__ = ["NO_MODEL", "model_note", "model_tags"]
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from elexirion_dagster.dialects.load import Loaded, load_any
 from elexirion_dagster.dialects.lookup import find, find_all, shipped
-from elexirion_dagster.errors import InputError, PipelineError
+from elexirion_dagster.errors import InputError, PipelineError, Problem
+from elexirion_dagster.inputs import complete_inputs
 from elexirion_dagster.records import Json
-from elexirion_dagster.run import complete_inputs
 from elexirion_dagster.settings import Settings
 from elexirion_dagster.spec.pipeline import Input, Pipeline
 from elexirion_dagster.spec.schema import editor_schema
@@ -66,14 +66,19 @@ def listing(settings: Settings) -> list[Listed]:
 
 def check(targets: list[str], settings: Settings) -> list[tuple[Path, Loaded | PipelineError]]:
     """Load and check the given files or names, or all that are found."""
-    files = [find(target, settings) for target in targets] or list(find_all(settings).values())
-    checked: list[tuple[Path, Loaded | PipelineError]] = []
-    for file in files:
-        try:
-            checked.append((file, load_any(file)))
-        except PipelineError as error:
-            checked.append((file, error))
-    return checked
+    files = targets or [str(file) for file in find_all(settings).values()]
+    return [_checked(target, settings) for target in files]
+
+
+def _checked(target: str, settings: Settings) -> tuple[Path, Loaded | PipelineError]:
+    file = Path(target)
+    try:
+        file = find(target, settings)
+        return file, load_any(file)
+    except PipelineError as error:
+        return file, error
+    except InputError as error:
+        return file, PipelineError([Problem(error.message, file=target, mend=error.mend)])
 
 
 def read_inputs(pipeline: Pipeline, assignments: tuple[str, ...]) -> dict[str, Json]:
@@ -82,7 +87,9 @@ def read_inputs(pipeline: Pipeline, assignments: tuple[str, ...]) -> dict[str, J
     for assignment in assignments:
         key, equals, text = assignment.partition("=")
         name = key if key in pipeline.inputs else key.lower()
-        if not equals or name not in pipeline.inputs:
+        if not equals:
+            raise InputError(f"expected KEY=VALUE, got {assignment!r}", mend="Write the input as key=value.")
+        if name not in pipeline.inputs:
             known = ", ".join(f"{known}=…" for known in pipeline.inputs) or "none"
             raise InputError(f"{assignment!r} is no input of {pipeline.name}", mend=f"Its inputs: {known}")
         given[name] = _read(name, pipeline.inputs[name], text)
@@ -96,9 +103,9 @@ def _read(name: str, declared: Input, text: str) -> Json:
     try:
         value = load_text(text).data
     except PipelineError as error:
-        raise InputError(f"{name}={text} is not a {declared.type}: {error.problems[0].message}") from error
+        raise InputError(f"{name}={text} is not {declared.kind}: {error.problems[0].message}") from error
     if not declared.accepts(value):
-        raise InputError(f"{name} must be a {declared.type}, got {text!r}", mend=_example(name, declared))
+        raise InputError(f"{name} must be {declared.kind}, got {text!r}", mend=_example(name, declared))
     return value
 
 

@@ -12,13 +12,13 @@ from elexirion_dagster.providers.pricing import cost_usd, own_prices
 from elexirion_dagster.records import Usage
 from elexirion_dagster.rehearsal.script import load_script
 from elexirion_dagster.rehearsal.server import RehearsalServer
-from elexirion_dagster.run import MODEL_TAG
 from elexirion_dagster.settings import Settings
 from elexirion_dagster.spec.llm import LlmStep
 from elexirion_dagster.spec.pipeline import Pipeline
 from elexirion_dagster.spec.steps import Step, inner_steps
 from elexirion_dagster.store.database import ingest, query
 from elexirion_dagster.store.home import Home, open_home, storage_error
+from elexirion_dagster.tags import MODEL_TAG
 
 Say = Callable[[str], None]
 

@@ -17,6 +17,7 @@ from elexirion_dagster.records import (
     ToolUseBlock,
 )
 
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), default=dict)
 _SCHEMA_SENTENCE = "Answer with exactly one JSON value that fits this JSON Schema, and with nothing else:"
 
 
@@ -106,4 +107,4 @@ def _block(block: Block) -> list[Json]:
 
 def _canonical(value: Json) -> str:
     """Sorted keys, no spaces, ASCII only: one text per value, whatever the platform."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), default=dict)
+    return _ENCODER.encode(value)

@@ -17,6 +17,8 @@ from elexirion_dagster.redact import Redactor
 SHOWN_CHARS = 4_000
 """How much of a prompt or reply is kept for people to look at; the reply itself is kept whole."""
 
+_NOTE_CHARS = 40
+
 
 def redacted_request(request: Request, redactor: Redactor) -> Request:
     """The request with key-shaped strings taken out of everything that will be sent."""
@@ -57,5 +59,7 @@ def shown_prompt(request: Request) -> str:
 
 
 def cut(text: str) -> str:
-    """The first SHOWN_CHARS characters, with a note of how many are left out."""
-    return text if len(text) <= SHOWN_CHARS else f"{text[:SHOWN_CHARS]}\n… {len(text) - SHOWN_CHARS} more characters"
+    """The first SHOWN_CHARS characters, with a note of how many are left out; a text that was cut stays as it is."""
+    if len(text) <= SHOWN_CHARS + _NOTE_CHARS:
+        return text
+    return f"{text[:SHOWN_CHARS]}\n… {len(text) - SHOWN_CHARS} more characters"

@@ -1,6 +1,7 @@
 """What calls cost: a dated table of list prices, and ceilings known before a call is sent."""
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -9,8 +10,6 @@ from math import isfinite
 from pathlib import Path
 from types import MappingProxyType
 from typing import Self
-
-import re2  # type: ignore[import-untyped]
 
 from elexirion_dagster.errors import InputError
 from elexirion_dagster.records import (
@@ -28,7 +27,7 @@ _FREE = frozenset({"embedded", "fake", "local"})
 _PER_TURN_TOKENS = 16
 _HIDDEN_TOKENS = 2_000
 """More than the text providers add unseen for tools and structured output (Anthropic documents up to 804 tokens)."""
-_SNAPSHOT = r"-(?:\d{8}|\d{3})$"
+_SNAPSHOT = re.compile(r"-(?:[0-9]{8}|[0-9]{3})$")
 _LISTED_AS: Mapping[str, str] = MappingProxyType({"gemini-legacy": "gemini"})
 _MEND = (
     'Write it like this, in dollars per million tokens: {"models": {"local/my-model": {"input": 1, "output": 2, '
@@ -96,9 +95,10 @@ def own_prices(file: Path | None) -> OwnPrices:
 
 def price(provider: str, model: str, own: OwnPrices = _NONE) -> ModelPrice | None:
     """Look a model up, dated snapshots under their plain name too; None when neither table knows it."""
-    table = {**_table(), **own}
+    table = _table()
     name = f"{_LISTED_AS.get(provider, provider)}/{model}"
-    return table.get(name) or table.get(re2.sub(_SNAPSHOT, "", name))
+    plain = _SNAPSHOT.sub("", name)
+    return own.get(name) or table.get(name) or own.get(plain) or table.get(plain)
 
 
 def cost_usd(provider: str, model: str, usage: Usage, own: OwnPrices = _NONE) -> float | None:

@@ -7,6 +7,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from elexirion_dagster.records import counted
 from elexirion_dagster.reports.report import Report, visible
 
 STYLES: Mapping[str, str] = {
@@ -37,7 +38,7 @@ def findings_table(report: Report, limit: int) -> RenderableType:
 
 def summary(report: Report) -> RenderableType:
     """Say in a few lines what was looked at, what was found, which tools failed, and what it cost."""
-    lines = [Text.assemble((f"{len(report.findings)} findings", "bold"), f" in {report.files} files")]
+    lines = [Text.assemble((counted(len(report.findings), "finding"), "bold"), f" in {counted(report.files, 'file')}")]
     counts = [(severity, count) for severity, count in report.by_severity.items() if count]
     if counts:
         parts = [Text(f"{count} {severity}", STYLES[severity]) for severity, count in counts]
@@ -51,15 +52,20 @@ def summary(report: Report) -> RenderableType:
     ]
     if report.unparsed or report.skipped:
         lines.append(
-            Text(f"{len(report.unparsed)} times a tool could not read a file, {len(report.skipped)} files skipped")
+            Text(
+                f"{counted(len(report.unparsed), 'time')} a tool could not read a file, "
+                f"{counted(len(report.skipped), 'file')} skipped"
+            )
         )
     if report.reviews:
         verdicts = Counter(str(review["verdict"]).replace("_", " ") for review in report.reviews)
         said = ", ".join(f"{count} {verdict}" for verdict, count in verdicts.most_common())
-        lines.append(_one_line(f"the model looked at {len(report.reviews)} findings: {said}"))
+        lines.append(_one_line(f"the model looked at {counted(len(report.reviews), 'finding')}: {said}"))
     if report.review_note:
         lines.append(_one_line(report.review_note))
-    lines.append(Text(f"model: {visible(report.model or 'none')}, {report.calls} calls, cost: {report.cost}", "dim"))
+    lines.append(
+        Text(f"model: {visible(report.model or 'none')}, {counted(report.calls, 'call')}, cost: {report.cost}", "dim")
+    )
     return Group(*lines)
 
 

@@ -36,6 +36,11 @@ class Input(Spec):
     """The only values allowed, for strings."""
 
     @property
+    def kind(self) -> str:
+        """The type with its article, for messages."""
+        return f"an {self.type}" if self.type[0] in "aeiou" else f"a {self.type}"
+
+    @property
     def required(self) -> bool:
         """Whether a value must be given."""
         return "default" not in self.model_fields_set
@@ -52,7 +57,7 @@ class Input(Spec):
             raise ValueError("enum is for inputs of type string")
         if not self.required and self.default is not None and not self.accepts(self.default):
             allowed = f" out of {list(self.enum)}" if self.enum else ""
-            raise ValueError(f"the default {self.default!r} is not a {self.type}{allowed}")
+            raise ValueError(f"the default {self.default!r} is not {self.kind}{allowed}")
         return self
 
 

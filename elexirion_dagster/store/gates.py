@@ -14,6 +14,8 @@ COOL_S = 15.0
 """How long an ill model is left alone before one call may try it."""
 FORGET_S = 600.0
 """What a gate knows is forgotten when nothing was added for so long."""
+BELIEF_S = 0.05
+"""How long a model that nothing is known against is believed to be well before the next look at other processes."""
 
 _ILL: frozenset[Cause] = frozenset({"overloaded", "timeout", "connection"})
 _SAYS_NOTHING: frozenset[Cause] = frozenset({"cancelled", "budget_exceeded", "storage", "unknown"})
@@ -58,16 +60,26 @@ class _Gate:
 
 
 class Gates:
-    """One gate per model. A healthy model costs its calls one row read each and nothing written."""
+    """One gate per model. A healthy model costs a row read now and then, and nothing written."""
 
     def __init__(self, file: LedgerFile) -> None:
         self._file = file
+        self._well_until: dict[str, float] = {}
         file.create(_TABLES)
 
     def is_free(self, model: str) -> bool:
         """Whether nothing at all speaks against a call."""
-        gate = _gate(self._file.read(_SELECT, (model,)), time.time())
+        if self._is_well(model):
+            return True
+        rows = self._file.read(_SELECT, (model,))
+        if not rows:
+            self._well_until[model] = time.monotonic() + BELIEF_S
+        gate = _gate(rows, time.time())
         return gate is None or (not gate.ill and gate.shut_until <= time.time())
+
+    def _is_well(self, model: str) -> bool:
+        """Whether nothing at all was written about a model a moment ago."""
+        return self._well_until.get(model, 0.0) > time.monotonic()
 
     def enter(self, model: str) -> Shut | bool:
         """Whether the call that may go now is a probe, whose end must be told; or why no call may go."""
@@ -90,8 +102,10 @@ class Gates:
         """How a call ended: None is a reply. `probe`: it was let through to find out."""
         ill = cause in _ILL
         pause_s = min(retry_after_s or 0.0, LONGEST_S) if cause in _HINTED else 0.0
-        if not (ill or pause_s or probe) and (cause in _SAYS_NOTHING or not self._file.read(_FAILED, (model,))):
+        says_ill = ill or pause_s or probe
+        if not says_ill and (cause in _SAYS_NOTHING or self._is_well(model) or not self._file.read(_FAILED, (model,))):
             return
+        self._well_until.pop(model, None)
         with self._file.transaction() as db:
             now = time.time()
             gate = _gate(db.execute(_SELECT, (model,)).fetchall(), now) or _Gate(0, cause or "unknown", now, 0.0)

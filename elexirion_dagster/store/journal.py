@@ -25,10 +25,10 @@ import fcntl
 import json
 import os
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 from typing import Literal, NamedTuple, Self
 
@@ -53,31 +53,33 @@ Kind = Literal[
     "run_finished",
 ]
 
-_GATHER_S = 0.0005
-"""How long a sync waits for others to join it, where several threads wrote since the last one: an fsync costs more
-processor time (0.15 ms, measured) than all else that a model call needs."""
-
 _compact = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 _ascii = json.JSONEncoder(separators=(",", ":")).encode
 
 
 class JournalWriter:
-    """One run's file of lines in this process. Threads may share it; create it after a fork, not before."""
+    """One run's file of lines in this process. Threads may share it; create it after a fork, not before.
+
+    Lines wait in memory until one of the threads that want theirs written writes all of them in one go: a system call
+    per line would make the threads of a fan-out hand the interpreter to and fro (0.3 ms an item, measured).
+    """
 
     def __init__(self, home: Home, *, root_run: str, run: str) -> None:
         folder = home.journal / check_name(root_run)
-        self.path = folder / f"{check_name(run)}.{os.getpid()}.jsonl"
+        name = f"{check_name(run)}.{os.getpid()}"
         self._head = {"root_run": root_run, "run": run}
-        self._write_lock, self._sync_lock = threading.Lock(), threading.Lock()
-        self._appended = self._synced = self._durable = 0
-        self._crowded = False
+        self._lock, self._file_lock = threading.Lock(), threading.Lock()
+        self._waiting: list[bytes] = []
+        self._appended = self._written = self._synced = 0
+        self._lost: list[range] = []
         self._broken = False
         try:
             folder.mkdir(mode=0o700, exist_ok=True)
-            self._fd: int | None = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self.path, fd = _file_of_its_own(folder, name)
+            self._end_torn_line(fd)
         except OSError as error:
-            raise storage_error(error, self.path) from error
-        self._write(self._end_of_torn_line)
+            raise storage_error(error, folder) from error
+        self._fd: int | None = fd
 
     def __enter__(self) -> Self:
         return self
@@ -85,23 +87,33 @@ class JournalWriter:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def append(self, kind: Kind, *, durable: bool = False, **fields: Json) -> None:
+    def append(self, kind: Kind, *, durable: bool = False, later: bool = False, **fields: Json) -> None:
         """Add one line. `durable`: it is on the disk when this returns; threads that wait share one fsync.
 
+        `later`: it may wait in memory for the next line, and is lost if the process is killed before.
         StorageError when the disk is full, broken or read-only; the file then still consists of whole lines.
         """
         ts = datetime.now(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
         data = _encode({"v": FORMAT, "kind": kind, "ts": ts, **self._head, **fields})
-        number = self._write(lambda _: data, durable=durable)
-        if durable:
-            self._sync(number)
+        with self._lock:
+            self._usable()
+            self._waiting.append(data)
+            self._appended += 1
+            number = self._appended
+        if durable or not later:
+            self._put(number, durable=durable)
 
     def close(self) -> None:
-        """Close the file; a second time does nothing."""
-        with self._sync_lock, self._write_lock:
-            if self._fd is not None:
+        """Write what waits and close the file; a second time does nothing."""
+        with self._file_lock:
+            if self._fd is None:
+                return
+            try:
+                if not self._broken:
+                    self._write_waiting(self._fd)
+            finally:
                 os.close(self._fd)
-            self._fd = None
+                self._fd = None
 
     def _usable(self) -> int:
         if self._fd is None:
@@ -110,22 +122,28 @@ class JournalWriter:
             raise StorageError(f"{self.path} failed before and cannot be trusted", mend="Start the run again.")
         return self._fd
 
-    def _write(self, content: Callable[[int], bytes], *, durable: bool = False) -> int:
-        """Write what `content` gives for the open file; the number of lines appended so far."""
-        with self._write_lock:
+    def _put(self, number: int, *, durable: bool) -> None:
+        """Have line `number` in the file, and on the disk if `durable`, unless another thread saw to that."""
+        with self._file_lock:
             fd = self._usable()
-            try:
-                # Two writers of one run in one process, or of equal pids in two containers, have the same file.
-                fcntl.flock(fd, fcntl.LOCK_EX)
-                try:
-                    self._write_whole(fd, content(fd))
-                finally:
-                    fcntl.flock(fd, fcntl.LOCK_UN)
-            except OSError as error:
+            if (self._synced if durable else self._written) < number:
+                self._write_waiting(fd)
+            if any(number in lines for lines in self._lost):
+                raise StorageError(f"{self.path} could not be written", mend="Start the run again.")
+            if durable and self._synced < number:
+                self._sync(fd)
+
+    def _write_waiting(self, fd: int) -> None:
+        with self._lock:
+            batch, self._waiting = self._waiting, []
+            first, self._written = self._written + 1, self._appended
+        try:
+            self._write_whole(fd, b"".join(batch))
+        except BaseException as error:
+            self._lost.append(range(first, self._written + 1))
+            if isinstance(error, OSError):
                 raise storage_error(error, self.path) from error
-            self._appended += 1
-            self._durable += durable
-            return self._appended
+            raise
 
     def _write_whole(self, fd: int, data: bytes) -> None:
         written = 0
@@ -138,31 +156,43 @@ class JournalWriter:
             self._broken = False
             raise
 
+    def _sync(self, fd: int) -> None:
+        try:
+            os.fsync(fd)
+            if not self._synced:
+                sync_folder(self.path.parent)
+                sync_folder(self.path.parent.parent)
+        except OSError as error:
+            self._broken = True  # the kernel may have dropped the pages: a later fsync would lie
+            raise storage_error(error, self.path) from error
+        self._synced = self._written
+
     @staticmethod
-    def _end_of_torn_line(fd: int) -> bytes:
+    def _end_torn_line(fd: int) -> None:
         """End the line within which a process of the same pid died, so that ours begins a new one."""
         size = os.fstat(fd).st_size
-        return b"\n" if size and os.pread(fd, 1, size - 1) != b"\n" else b""
+        if size and os.pread(fd, 1, size - 1) != b"\n":
+            os.write(fd, b"\n")
 
-    def _sync(self, number: int) -> None:
-        """Fsync unless another thread did so since line `number` was appended."""
-        with self._sync_lock:
-            if self._synced >= number:
-                return
-            if self._crowded:
-                time.sleep(_GATHER_S)
-            with self._write_lock:
-                fd, appended = self._usable(), self._appended
-                self._crowded, self._durable = self._durable > 1, 0
-            try:
-                os.fsync(fd)
-                if not self._synced:
-                    sync_folder(self.path.parent)
-                    sync_folder(self.path.parent.parent)
-            except OSError as error:
-                self._broken = True  # the kernel may have dropped the pages: a later fsync would lie
-                raise storage_error(error, self.path) from error
-            self._synced = appended
+
+def _file_of_its_own(folder: Path, name: str) -> tuple[Path, int]:
+    """Open `<name>.jsonl`, or `<name>.2.jsonl` and so on where a living writer has it.
+
+    Two writers of one run in one process, or of equal pids in two containers, would have the same name.
+    """
+    for number in count(1):
+        path = folder / (f"{name}.jsonl" if number == 1 else f"{name}.{number}.jsonl")
+        fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(fd)
+        except BaseException:
+            os.close(fd)
+            raise
+        else:
+            return path, fd
+    raise AssertionError("a count has no end")
 
 
 class Line(NamedTuple):

@@ -16,7 +16,7 @@ def progress(path, done, total, *, failed=0, note=None):
 def test_a_followed_journal_gives_whole_lines_once(tmp_path):
     following = Following(tmp_path)
     file = tmp_path / "run.1.jsonl"
-    file.write_text(json.dumps({"kind": "pin"}) + "\n" + '{"kind": "to', encoding="utf-8")
+    file.write_text(json.dumps({"v": 1, "kind": "pin"}) + "\nno line\n" + '{"v": 1, "kind": "to', encoding="utf-8")
     assert [line["kind"] for line in following.lines()] == ["pin"]
     with file.open("a", encoding="utf-8") as stream:
         stream.write('rn"}\n')
@@ -56,7 +56,7 @@ def test_findings_and_failed_calls_are_counted():
     state = State()
     state.take({"kind": "findings", "findings": [{}, {}]})
     state.take({"kind": "call_failed", "path": "a", "cause": "overloaded"})
-    assert figures(state) == ["2 findings", "0 calls", "$0.0000", "1 failed calls"]
+    assert figures(state) == ["2 findings", "0 calls", "$0.0000", "1 failed call"]
 
 
 def test_a_terminal_shows_a_bar_for_the_run_and_one_per_step_and_keeps_notices():

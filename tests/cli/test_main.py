@@ -115,10 +115,10 @@ def test_json_of_a_run_is_the_whole_of_standard_output(elexirion_here, pipeline)
     [
         (["run", "goood"], "Did you mean 'good'?"),
         (["run", "no/such/file.yaml"], "there is no file"),
-        (["run", "good", "count=many"], "count must be a integer"),
+        (["run", "good", "count=many"], "count must be an integer"),
         (["run", "good", "mood=angry"], "calm"),
         (["run", "good", "colour=red"], "Its inputs: count="),
-        (["run", "good", "count"], "Its inputs: count="),
+        (["run", "good", "count"], "expected KEY=VALUE, got 'count'"),
         (["run", "good", "--model", "x/y", "--no-model"], "exclude each other"),
         (["run", "asking", "--stream", "--json"], "exclude each other"),
         (["run", "asking", "--model", "nobody/model"], "nobody"),
@@ -126,7 +126,6 @@ def test_json_of_a_run_is_the_whole_of_standard_output(elexirion_here, pipeline)
         (["run", "needy"], "needs the input goal"),
         (["scan", "no_such_folder"], "is no folder"),
         (["scan", "pipelines_yaml/good.yaml"], "is no folder"),
-        (["check", "goood"], "Did you mean 'good'?"),
     ],
 )
 def test_a_wrong_input_is_told_before_anything_runs(elexirion_here, pipeline, home_path, words, expected):
@@ -136,6 +135,14 @@ def test_a_wrong_input_is_told_before_anything_runs(elexirion_here, pipeline, ho
     assert (code, out) == (2, "")
     assert expected in err
     assert not list(home_path.glob("journal/*"))
+
+
+def test_a_name_that_nothing_has_is_a_problem_like_any_other_to_check(elexirion_here, pipeline):
+    pipeline(GOOD)
+    code, out, err = elexirion_here("check", "goood", "good", "--json")
+    (problem,) = json.loads(out)
+    assert (code, err) == (2, "")
+    assert (problem["level"], problem["file"], problem["mend"]) == ("error", "goood", "Did you mean 'good'?")
 
 
 @pytest.mark.parametrize(

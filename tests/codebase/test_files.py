@@ -290,16 +290,15 @@ def test_a_name_that_is_not_utf8_in_git_is_named_not_dropped(tmp_path: Path):
     assert list(reasons(listed).values()) == ["name is not UTF-8"]
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_unreadable_files_and_folders_are_named(tmp_path: Path):
-    (tmp_path / "file").write_text("1")
-    (tmp_path / "file").chmod(0)
-    (tmp_path / "folder").mkdir(mode=0)
-
-    listed = list_files(tmp_path, git=None)
-
+def test_unreadable_files_and_folders_are_named(open_folder: Path, unprivileged):
+    (open_folder / "file").write_text("1")
+    (open_folder / "file").chmod(0)
+    (open_folder / "folder").mkdir(mode=0)
+    with unprivileged():
+        listed = list_files(open_folder, git=None)
+        with pytest.raises(InputError, match="folder cannot be read: permission denied"):
+            list_files(open_folder / "folder", git=None)
     assert set(reasons(listed)) == {"file", "folder"}
-    (tmp_path / "folder").chmod(0o700)
 
 
 def test_odd_names_are_listed_as_they_are(tmp_path: Path):

@@ -5,7 +5,7 @@ from dagster._core.system_config.objects import ResolvedRunConfig
 
 from elexirion_dagster.compiler.jobs import pipeline_job
 from elexirion_dagster.dialects.load import load_string
-from elexirion_dagster.run import complete_inputs
+from elexirion_dagster.inputs import complete_inputs
 from elexirion_dagster.settings import Settings
 
 TEXT = """

@@ -3,7 +3,7 @@ import pytest
 
 from elexirion_dagster.compiler.resources import root_of
 from elexirion_dagster.errors import StorageError
-from elexirion_dagster.run import ROOT_RUN_TAG
+from elexirion_dagster.tags import ROOT_RUN_TAG
 
 SELF, PARENT, ROOT = (f"0a0a0a0a-0000-4000-8000-00000000000{number}" for number in (1, 2, 3))
 

@@ -7,7 +7,7 @@ from dagster._core.execution.api import ReexecutionOptions, execute_run_iterator
 
 from elexirion_dagster.compiler.sensors import how_it_ended
 from elexirion_dagster.execution.executor import is_of_terminal
-from elexirion_dagster.run import CLI, TRIGGER_TAG
+from elexirion_dagster.tags import CLI, TRIGGER_TAG
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from llmock.scenarios import Fail, SlowFirstToken, StreamFault
 from llmock.testing import LLMockServer
 from llmock.verdict import judge
 
-from elexirion_dagster.run import STREAM_TAG
+from elexirion_dagster.tags import STREAM_TAG
 
 PIPELINE = """
 model: {model}

@@ -9,7 +9,7 @@ from elexirion_dagster.providers.fake import FakeProvider, Rule
 from elexirion_dagster.records import Usage
 from elexirion_dagster.rehearsal.script import Script
 from elexirion_dagster.rehearsal.server import RehearsalServer
-from elexirion_dagster.run import STREAM_TAG
+from elexirion_dagster.tags import STREAM_TAG
 
 ASK = """
 inputs: {q: {type: string, default: why}}

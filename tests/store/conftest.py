@@ -1,7 +1,6 @@
 import os
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,7 +11,6 @@ import pytest
 from elexirion_dagster.records import Reply, TextBlock, ThinkingBlock, ToolUseBlock, Usage
 from elexirion_dagster.store.home import Home, open_home
 
-NOBODY = 65534
 MOUNT, UNMOUNT = "/bin/mount", "/bin/umount"
 
 
@@ -52,21 +50,8 @@ def child():
     return start
 
 
-@contextmanager
-def unprivileged() -> Iterator[None]:
-    """Root may write everywhere: be somebody else for a while."""
-    if os.geteuid() != 0:
-        yield
-        return
-    os.seteuid(NOBODY)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
-
-
 @pytest.fixture
-def read_only():
+def read_only(unprivileged):
     """Make a folder and what lies in it unwritable, and become somebody who must heed that."""
 
     @contextmanager
@@ -82,14 +67,6 @@ def read_only():
                 path.chmod(0o700 if path.is_dir() else 0o600)
 
     return enter
-
-
-@pytest.fixture
-def open_folder() -> Iterator[Path]:
-    """A folder that other users can reach, unlike pytest's own."""
-    with tempfile.TemporaryDirectory() as name:
-        Path(name).chmod(0o755)
-        yield Path(name)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import time
 import pytest
 
 from elexirion_dagster.errors import CAUSES
-from elexirion_dagster.store.gates import COOL_S, FAILURES, FORGET_S, Gates, Shut
+from elexirion_dagster.store.gates import BELIEF_S, COOL_S, FAILURES, FORGET_S, Gates, Shut
 from elexirion_dagster.store.ledger_file import LedgerFile
 
 MODEL = "anthropic/m"
@@ -151,3 +151,14 @@ def test_an_old_illness_is_forgotten(gates, file):
     assert gates.enter(MODEL) is False
     tell(gates, "timeout")
     assert gates.is_free(MODEL)
+
+
+def test_a_model_that_was_well_a_moment_ago_is_looked_at_again_soon_and_then_is_ill_for_every_process(gates, home):
+    assert gates.is_free(MODEL)
+    other = LedgerFile(home)
+    tell(Gates(other), "overloaded", times=FAILURES)
+    other.close()
+    end = time.monotonic() + 100 * BELIEF_S
+    while gates.is_free(MODEL) and time.monotonic() < end:
+        time.sleep(BELIEF_S)
+    assert not gates.is_free(MODEL)

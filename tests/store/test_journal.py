@@ -1,3 +1,4 @@
+import contextlib
 import json
 import os
 import signal
@@ -140,6 +141,54 @@ def test_threads_and_two_writers_of_one_run_never_mix_their_lines(home):
     found = lines(home, "root")
     assert sorted((line["done"], line["total"]) for line in found) == [(n, s) for n in range(16) for s in range(50)]
     assert found.skipped == 0
+
+
+def test_two_living_writers_of_one_run_have_files_of_their_own_and_the_next_one_takes_the_free_name(home):
+    first, second = (JournalWriter(home, root_run="root", run="run") for _ in range(2))
+    names = [writer.path.name for writer in (first, second)]
+    assert names == [f"run.{os.getpid()}.jsonl", f"run.{os.getpid()}.2.jsonl"]
+    first.close()
+    with JournalWriter(home, root_run="root", run="run") as third:
+        assert third.path == first.path
+    second.close()
+
+
+def test_a_line_for_later_comes_with_the_next_one_or_at_the_end_in_its_place(home):
+    with JournalWriter(home, root_run="root", run="run") as writer:
+        writer.append("pin", later=True, name="a", value=1)
+        assert list(lines(home, "root")) == []
+        writer.append("pin", name="b", value=2)
+        assert [line["name"] for line in lines(home, "root")] == ["a", "b"]
+        writer.append("pin", later=True, name="c", value=3)
+    assert [line["name"] for line in lines(home, "root")] == ["a", "b", "c"]
+
+
+def test_every_thread_whose_line_was_lost_is_told(home):
+    writer = JournalWriter(home, root_run="root", run="run")
+    read_end, write_end = os.pipe()
+    os.set_blocking(write_end, False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(write_end, b"x" * 4096)
+    os.set_blocking(write_end, True)
+    os.dup2(write_end, descriptor_of(writer.path))  # the first thread hangs in its write, the others queue behind it
+    told = []
+
+    def append(number):
+        try:
+            writer.append("pin", durable=True, name=str(number), value=number)
+        except StorageError as error:
+            told.append(error)
+
+    threads = [threading.Thread(target=append, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    os.close(read_end)
+    for thread in threads:
+        thread.join()
+    writer.close()
+    os.close(write_end)
+    assert len(told) == len(threads)
 
 
 def test_a_writer_killed_in_the_stream_loses_nothing_it_had_synced(home, child):

@@ -40,10 +40,7 @@ class Addressing:
                 return self._of_each(piece, tuple(parts[at + 1 :]))
             if part == "length" and at == len(parts) - 1:
                 return piece.piped("length", "number")
-            if isinstance(part, str | int):
-                piece = piece.field(part)
-            else:
-                piece = piece.entry(self.index(part))
+            piece = piece.field(part) if isinstance(part, str | int) else piece.entry(self.index(part))
         return piece
 
     def _of_each(self, piece: Piece, rest: tuple[Part, ...]) -> Piece:

@@ -1,0 +1,42 @@
+"""What a run is given: its inputs, complete and checked, and the places that they let it read."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from elexirion_dagster.errors import InputError
+from elexirion_dagster.records import Json
+from elexirion_dagster.spec.pipeline import Pipeline
+
+
+def complete_inputs(pipeline: Pipeline, given: Mapping[str, Json]) -> dict[str, Json]:
+    """Given inputs with defaults filled in and paths made absolute. Raises InputError naming the input."""
+    unknown = [name for name in given if name not in pipeline.inputs]
+    if unknown:
+        known = ", ".join(pipeline.inputs) or "none"
+        raise InputError(f"{pipeline.name} has no input {unknown[0]!r}", mend=f"Its inputs: {known}.")
+    complete: dict[str, Json] = {}
+    for name, declared in pipeline.inputs.items():
+        if name not in given and declared.required:
+            raise InputError(f"{pipeline.name} needs the input {name} ({declared.type})", mend=f"Give {name}=…")
+        value = given.get(name, declared.default)
+        if name in given and not declared.accepts(value):
+            allowed = f" out of {list(declared.enum)}" if declared.enum else ""
+            raise InputError(f"the input {name} must be {declared.kind}{allowed}, got {value!r}")
+        complete[name] = str(_place(name, value)) if declared.type == "path" and value else value
+    return complete
+
+
+def granted(pipeline: Pipeline, inputs: Mapping[str, Json]) -> tuple[Path, ...]:
+    """The places that the `path` inputs name."""
+    names = [name for name, declared in pipeline.inputs.items() if declared.type == "path" and inputs[name]]
+    return tuple(Path(inputs[name]).resolve() for name in names)
+
+
+def _place(name: str, value: str) -> Path:
+    """The absolute path of a `path` input, whether or not there is anything."""
+    try:
+        place = Path(value).expanduser().absolute()
+        place.resolve()
+    except (OSError, RuntimeError, ValueError) as error:
+        raise InputError(f"the input {name}={value!r} is no usable path: {error}", mend="Name a place.") from error
+    return place

@@ -1,0 +1,12 @@
+"""The tags by which a run says what it belongs to, in Dagster and in the journal."""
+
+MODEL_TAG = "elexirion/model"
+ROOT_RUN_TAG = "elexirion/root_run"
+PIPELINE_TAG = "elexirion/pipeline"
+RECOVERY_TAG = "elexirion/recovery_of"
+STREAM_TAG = "elexirion/stream"
+"""Set on a run whose model calls are streamed, so that their answers can be shown while they come in."""
+TENANT_TAG = "elexirion/tenant"
+TRIGGER_TAG = "elexirion/trigger"
+CLI = "cli"
+"""Value of TRIGGER_TAG of a run that works in the user's own terminal."""
