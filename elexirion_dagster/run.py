@@ -136,8 +136,8 @@ class Run:
 
     def _left(self, worktree: Path, why: str | None) -> None:
         """Note what became of the worktree: why it is kept, or None where it was removed."""
-        self.journal.append("workspace", path=str(worktree), kept=why)
         self.kept = f"the worktree {worktree} is kept: {why}" if why else None
+        self.journal.append("workspace", path=str(worktree), kept=why)
 
     def _is_done(self) -> bool:
         """Whether every step came out well, in this run or in one that it continues, and the outputs too."""

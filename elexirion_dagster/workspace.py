@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from elexirion_dagster.codebase.worktree import head_of, new_commit, open_worktree, remove_worktree, unsaved_commit
-from elexirion_dagster.errors import ElexirionError, PolicyError
+from elexirion_dagster.errors import ElexirionError, PolicyError, StorageError
 from elexirion_dagster.store.holding import Held, held
 from elexirion_dagster.store.home import Home
 from elexirion_dagster.store.replay import Replay
@@ -58,7 +58,10 @@ def worktree_in(
     except (OSError, ElexirionError) as error:
         _log.warning("the worktree %s cannot be removed: %s", holding.folder, error)
         why = f"it cannot be removed: {error}"
-    kept(why)
+    try:
+        kept(why)
+    except StorageError as error:  # the run is over: what it did stands, whether or not this can be noted
+        _log.warning("what became of the worktree %s is not noted: %s", holding.folder, error)
 
 
 def _why_kept(holding: Held, repository: Path, base: str, *, done: bool) -> str | None:

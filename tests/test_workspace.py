@@ -124,6 +124,17 @@ def test_prune_takes_a_worktree_out_of_its_repository(start, git_repository, hom
     assert not folder_of(rehearsed).exists()
 
 
+def test_prune_goes_on_where_the_repository_is_gone(start, git_repository, home_path, tmp_path):
+    rehearsed = start(COMMIT, repo=str(git_repository))
+    rehearsed.all()
+    rehearsed.run.close()
+    aged(folder_of(rehearsed))
+    git_repository.rename(tmp_path / "moved")
+    git_repository.mkdir()
+    assert prune(Settings(home=home_path), 1).workspaces == 1
+    assert not folder_of(rehearsed).exists()
+
+
 def test_prune_keeps_commits_that_are_on_no_branch_and_runs_under_way(start, git_repository, home_path):
     done, at_work = start(COMMIT, repo=str(git_repository)), start(WRITE, repo=str(git_repository))
     done.all()

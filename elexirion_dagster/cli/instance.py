@@ -58,4 +58,6 @@ def prune(*, days: int) -> None:
         f"removed {report.workspaces} workspaces and {report.reports} reports, {report.freed_bytes / 1e6:.1f} MB"
     )
     for path in report.kept:
-        click.echo(f"kept {path}: a run is at work in it, or it holds commits that are on no branch", err=True)
+        click.echo(
+            f"kept {path}: a run is at work in it, or it is locked or holds commits that are on no branch", err=True
+        )

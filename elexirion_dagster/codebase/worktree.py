@@ -45,7 +45,7 @@ def open_worktree(repository: Path, folder: Path, commit: str, cancelled: thread
     Raises InputError where git cannot make it.
     """
     known = _known(repository, folder, cancelled)
-    if known is not None and "locked" not in known and (folder / ".git").exists():
+    if known is not None and known.get("locked") != _BEING_MADE and any(folder.iterdir()):
         return
     if known is not None:
         remove_worktree(repository, folder)
@@ -63,12 +63,12 @@ def open_worktree(repository: Path, folder: Path, commit: str, cancelled: thread
 
 
 def new_commit(repository: Path, folder: Path, base: str) -> str | None:
-    """The commit a worktree is at where it holds some that `base` does not; None where it holds none."""
+    """The commit a worktree is at where it holds some that `base` does not, or where somebody locked it; else None."""
     return _beyond(repository, folder, f"^{base}")
 
 
 def unsaved_commit(repository: Path, folder: Path) -> str | None:
-    """The commit a worktree is at where that would be lost with it, since no branch or tag leads to it."""
+    """The commit a worktree is at where no branch or tag leads to it, or where somebody locked it; else None."""
     return _beyond(repository, folder, "--not", "--branches", "--tags", "--remotes")
 
 
@@ -84,6 +84,8 @@ def _beyond(repository: Path, folder: Path, *known: str) -> str | None:
     entry = _known(repository, folder)
     if entry is None or "HEAD" not in entry:
         return None
+    if entry.get("locked", _BEING_MADE) != _BEING_MADE:
+        return entry["HEAD"]
     found = _git(repository, "rev-list", "--max-count=1", entry["HEAD"], *known)
     return entry["HEAD"] if found.exit_code != 0 or found.stdout.strip() else None
 
@@ -118,8 +120,8 @@ def _points_back(own: Path, common: Path, real: Path) -> bool:
 
 
 def _known(repository: Path, folder: Path, cancelled: threading.Event | None = None) -> Mapping[str, str] | None:
-    """What the repository knows of the worktree in `folder`: its `HEAD`, and `locked` where it is."""
-    listed = _must(_git(repository, "worktree", "list", "--porcelain", "-z", cancelled=cancelled), repository)
+    """What the repository knows of the worktree in `folder`: its `HEAD`, and `locked` where it is; None if nothing."""
+    listed = _git(repository, "worktree", "list", "--porcelain", "-z", cancelled=cancelled)
     for block in listed.stdout.split("\0\0"):
         entry = dict(line.partition(" ")[::2] for line in block.split("\0") if line)
         if entry.get("worktree") == str(folder):

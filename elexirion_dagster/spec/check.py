@@ -285,7 +285,8 @@ def _check_workspace(pipeline: Pipeline, engine: Engine) -> Iterator[Issue]:
     for chain in chains:
         if chain[0] != "inputs":
             yield Issue(at, f"worktree_of is settled before the first step, so {chain[0]!r} is not known there", _NAMED)
-        yield from _check_chain(chain, at, _start(pipeline))
+        else:
+            yield from _check_chain(chain, at, _start(pipeline))
     declared = [pipeline.inputs[chain[1]] for chain in chains if chain[1:] and chain[1] in pipeline.inputs]
     if not chains or any(one.type != "path" for one in declared):
         yield Issue(at, "worktree_of names no input of type path, and the run may work on no other", _NAMED)

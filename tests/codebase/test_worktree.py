@@ -46,11 +46,29 @@ def test_opening_again_finds_the_work(git_repository, folder):
 
 
 def test_one_that_was_half_made_is_made_anew(git_repository, folder):
-    words = ("worktree", "add", "-q", "--detach", "--no-checkout", "--lock", "--reason", "x", str(folder))
+    reason = ("--lock", "--reason", "elexirion: being made")
+    words = ("worktree", "add", "-q", "--detach", "--no-checkout", *reason, str(folder))
     git(git_repository, *words)
     opened(git_repository, folder)
     assert (folder / "src" / "clean.py").is_file()
     assert "locked" not in git(git_repository, "worktree", "list", "--porcelain")
+
+
+def test_work_is_never_made_anew_whatever_became_of_its_git_file_or_lock(git_repository, folder):
+    commit = opened(git_repository, folder)
+    (folder / "note").write_text("work")
+    (folder / ".git").unlink()
+    git(git_repository, "worktree", "lock", str(folder))
+    open_worktree(git_repository, folder, commit)
+    assert (folder / "note").read_text() == "work"
+
+
+def test_one_that_somebody_locked_counts_as_worth_keeping(git_repository, folder):
+    commit = opened(git_repository, folder)
+    git(git_repository, "branch", "saved")
+    assert (new_commit(git_repository, folder, commit), unsaved_commit(git_repository, folder)) == (None, None)
+    git(git_repository, "worktree", "lock", "--reason", "mine", str(folder))
+    assert (new_commit(git_repository, folder, commit), unsaved_commit(git_repository, folder)) == (commit, commit)
 
 
 def test_removing_leaves_nothing_behind_in_the_repository(git_repository, folder):

@@ -21,7 +21,9 @@ def run(verb: ValidateFiles, ctx: StepContext) -> StepResult:
     for path in paths:
         ctx.go_on()
         found = _problems(verb, ctx, path, ctx.readable(path))
-        problems += [{"path": path, "problem": ctx.shared.redactor.text(problem)} for problem in found]
+        problems += [
+            {"path": ctx.shared.redactor.text(path), "problem": ctx.shared.redactor.text(problem)} for problem in found
+        ]
     data = {"checked": len(paths), "problems": problems}
     if not problems:
         return StepResult("succeeded", data=data)

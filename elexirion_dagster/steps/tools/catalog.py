@@ -60,7 +60,8 @@ def use(name: str, arguments: Mapping[str, Json], place: ToolPlace) -> ToolOutco
     """
     if name not in _USES:
         return ToolOutcome(f"there is no tool {name!r}. Tools: {', '.join(_USES)}.", is_error=True)
-    wrong = best_match(Draft202012Validator(_tool(name, place.programs).input_schema).iter_errors(arguments))
+    validator = Draft202012Validator(_tool(name, place.programs).input_schema)
+    wrong = best_match(validator.iter_errors(dict(arguments)))
     if wrong is not None:
         where = f" ({wrong.json_path})" if wrong.path else ""
         return ToolOutcome(f"the arguments do not fit{where}: {_cut(wrong.message, _SHOWN_CHARS)}", is_error=True)
