@@ -104,20 +104,14 @@ class RunPins:
             return self._slots[name_path]
 
     def _find(self, step: LlmStep, name_path: str) -> Slot:
-        examples = tuple((example.prompt, example.answer) for example in step.examples)
-        base = slot_hash(step.system, [{"prompt": prompt, "answer": answer} for prompt, answer in examples])
-        own = Slot(step.system, examples, f"{_YAML}{base}")
+        own = own_slot(step)
         pinned = self._pinned.get(f"prompt:{name_path}")
-        slot = self._promoted(own, base, name_path) if pinned is None else self._as_pinned(own, pinned, name_path)
+        if pinned is None:
+            slot = slot_now(self._home, self._pipeline.name, step, name_path)
+        else:
+            slot = self._as_pinned(own, pinned, name_path)
         self.fixed(f"prompt:{name_path}", lambda: slot.version)
         return slot
-
-    def _promoted(self, own: Slot, base: str, name_path: str) -> Slot:
-        found = current(self._home, self._pipeline.name, name_path, base_hash=base)
-        if isinstance(found, Stale):
-            note = "the promoted prompt is stale: the YAML's own text changed since it was derived"
-            return replace(own, note=note)
-        return own if found is None else _slot_of(found)
 
     def _as_pinned(self, own: Slot, pinned: str, name_path: str) -> Slot:
         """The version that the root run began with, whatever was promoted since."""
@@ -129,6 +123,22 @@ class RunPins:
         except InputError as error:
             raise _gone(name_path, pinned) from error
         raise _gone(name_path, pinned)
+
+
+def own_slot(step: LlmStep) -> Slot:
+    """The step's slot as the YAML has it."""
+    examples = tuple((example.prompt, example.answer) for example in step.examples)
+    base = slot_hash(step.system, [{"prompt": prompt, "answer": answer} for prompt, answer in examples])
+    return Slot(step.system, examples, f"{_YAML}{base}")
+
+
+def slot_now(home: Home, pipeline: str, step: LlmStep, name_path: str) -> Slot:
+    """The slot that a root run which begins now would pin: the promoted version, else the YAML's own text."""
+    own = own_slot(step)
+    found = current(home, pipeline, name_path, base_hash=own.version.removeprefix(_YAML))
+    if isinstance(found, Stale):
+        return replace(own, note="the promoted prompt is stale: the YAML's own text changed since it was derived")
+    return own if found is None else _slot_of(found)
 
 
 def _slot_of(version: PromptVersion) -> Slot:

@@ -16,6 +16,7 @@ from typing import Any
 
 from elexirion_dagster.calls import Calls
 from elexirion_dagster.codebase.files import read_text
+from elexirion_dagster.codebase.selection import Batch
 from elexirion_dagster.errors import InputError
 from elexirion_dagster.expressions import Engine
 from elexirion_dagster.inputs import complete_inputs, granted
@@ -27,6 +28,8 @@ from elexirion_dagster.providers.pricing import own_prices
 from elexirion_dagster.records import Json, StepResult, dollars
 from elexirion_dagster.redact import Redactor
 from elexirion_dagster.runner import Runner
+from elexirion_dagster.scan.target import Outcome, target_of
+from elexirion_dagster.scan.under_way import ScanUnderWay
 from elexirion_dagster.settings import Settings
 from elexirion_dagster.spec.files import MAX_FILE_KB
 from elexirion_dagster.spec.pipeline import Pipeline
@@ -36,7 +39,7 @@ from elexirion_dagster.steps.context import Shared, StepContext, view
 from elexirion_dagster.steps.partials import Partials
 from elexirion_dagster.steps.threads import Threads
 from elexirion_dagster.store.holding import Held
-from elexirion_dagster.store.home import open_home
+from elexirion_dagster.store.home import Home, open_home
 from elexirion_dagster.store.journal import JournalWriter
 from elexirion_dagster.store.ledger import Ledger, Limit
 from elexirion_dagster.store.replay import Replay
@@ -57,6 +60,8 @@ class RunInfo:
     inputs: Mapping[str, Json]
     tags: Mapping[str, str]
     trigger: str
+    batch: Batch | None = None
+    """What a pipeline with partitions is to scan; None: every file."""
 
 
 class Run:
@@ -100,6 +105,7 @@ class Run:
             self._deadline = None if seconds is None else time.monotonic() + seconds
             workspace = opening.enter_context(workspace_of(home, info.root_run))
             opening.enter_context(self._worktree(workspace))
+            self.scan = self._begin_scan(opening, home, workspace.folder)
             self._shared = self._share(workspace.folder)
             self._announce()
             self._opened = opening.pop_all()
@@ -133,6 +139,21 @@ class Run:
             is_done=self._is_done,
             kept=partial(self._left, workspace.folder),
         )
+
+    def _begin_scan(self, opening: ExitStack, home: Home, workspace: Path) -> ScanUnderWay | None:
+        """The scan that a pipeline with partitions is; held, so that no other begins meanwhile."""
+        if self.pipeline.partitions is None:
+            return None
+        given = self.info.batch
+        pinned = self._pins.fixed("batch", lambda: None if given is None else given.to_json())
+        batch = None if pinned is None else Batch.from_json(pinned)
+        target = target_of(self.pipeline, self.inputs, batch)
+        if target is None:
+            return None
+        scan = ScanUnderWay(self.pipeline, target, workspace, self.cancelled)
+        opening.callback(lambda: scan.tidy(done=self._is_done()))
+        opening.enter_context(scan.held(home, self.info.run))
+        return scan
 
     def _left(self, worktree: Path, why: str | None) -> None:
         """Note what became of the worktree: why it is kept, or None where it was removed."""
@@ -176,6 +197,7 @@ class Run:
             partials=Partials(self._redactor, lambda *_: None, None),
             sessions=self._pins.sessions(self._replay, self.info.root_run),
             tool_log=ToolLog(self.journal, self._replay),
+            due=None if self.scan is None else self.scan.files,
         )
 
     def _announce(self) -> None:
@@ -231,6 +253,15 @@ class Run:
         self._well["outputs"] = True
         return outputs
 
+    def scanned(self, upstream: Mapping[str, StepResult]) -> list[Outcome]:
+        """What came of each file of a run with partitions; the journal knows when this returns."""
+        if self.scan is None:
+            return []
+        found = self.scan.outcomes(upstream, self._redactor.text)
+        for fields in self.scan.lines(found, self._pins.models, self._pins.slot):
+            self.journal.append("scanned", durable=True, **fields)
+        return found
+
     def facts(self) -> dict[str, Json]:
         """What a report says about a run whose steps are all done, besides its outputs."""
         return {
@@ -269,7 +300,9 @@ def pipeline_hash(pipeline: Pipeline) -> str:
 def _limits(pipeline: Pipeline, info: RunInfo, settings: Settings) -> tuple[Limit, ...]:
     limits = []
     if pipeline.budget.usd is not None or pipeline.budget.tokens is not None:
-        limits.append(Limit(f"run:{info.root_run}", pipeline.budget.usd, pipeline.budget.tokens))
+        shared = None if info.batch is None else info.batch.scan
+        name = f"scan:{shared}" if shared else f"run:{info.root_run}"
+        limits.append(Limit(name, pipeline.budget.usd, pipeline.budget.tokens))
     if settings.budget_usd_per_day is not None:
         limits.append(Limit(f"day:{datetime.now(UTC).date()}", settings.budget_usd_per_day, None))
     return tuple(limits)

@@ -49,7 +49,17 @@ BELOW: dict[str, set[str]] = {
     "inputs": {"spec"},
     "progress": {"store"},
     "workspace": {"store", "codebase"},
+    "scan": {  # what is due: joins the files' state, git, and the rules, models and prompts of a pipeline
+        "pins",
+        "inputs",
+        "steps",
+        "store",
+        "spec",
+        "providers",
+        "codebase",
+    },
     "run": {
+        "scan",
         "runner",
         "pins",
         "inputs",

@@ -1,6 +1,11 @@
 """One pipeline as one job."""
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TypedDict
+
 import dagster as dg
+from dagster._core.definitions.dependency import IDependencyDefinition
 from dagster_shared.check import CheckError
 
 from elexirion_dagster.compiler.inputs import config_mapping
@@ -19,7 +24,9 @@ def graph_edges(pipeline: Pipeline) -> dict[str, tuple[str, ...]]:
     """The edges of the job's graph by op, the op of the outputs included, in an order in which each op can be built."""
     engine = Engine()
     graph = edges(pipeline.steps, engine)
-    if pipeline.outputs:
+    if pipeline.partitions:
+        graph = {**graph, OUTPUTS: tuple(graph)}
+    elif pipeline.outputs:
         graph = {**graph, OUTPUTS: outputs_edges(pipeline, graph, engine)}
     return _topological(graph)
 
@@ -38,13 +45,35 @@ def _topological(graph: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]
     return ordered
 
 
+class Nodes(TypedDict):
+    """The ops of a pipeline and how they hang together, as a graph definition takes them."""
+
+    node_defs: list[dg.OpDefinition]
+    dependencies: Mapping[dg.NodeInvocation, Mapping[str, IDependencyDefinition]]
+
+
+@contextmanager
+def refusals_told(pipeline: Pipeline) -> Iterator[None]:
+    """Turn what Dagster says against a pipeline into a PipelineError."""
+    try:
+        yield
+    except (dg.DagsterError, CheckError) as error:
+        raise PipelineError([Problem(f"Dagster cannot take {pipeline.name}: {error}")]) from error
+
+
 def pipeline_job(
     pipeline: Pipeline, settings: Settings, executor: dg.ExecutorDefinition | None, finish: Finish
 ) -> dg.JobDefinition:
     """The job: its graph is the YAML, its config the declared inputs. Raises PipelineError where Dagster refuses it."""
-    graph = graph_edges(pipeline)
-    try:
-        return _graph(pipeline, graph, finish).to_job(
+    return job_of(pipeline, nodes_of(pipeline, finish), settings, executor)
+
+
+def job_of(
+    pipeline: Pipeline, nodes: Nodes, settings: Settings, executor: dg.ExecutorDefinition | None
+) -> dg.JobDefinition:
+    """The job over ops that were made already."""
+    with refusals_told(pipeline):
+        return dg.GraphDefinition(name=pipeline.name, description=pipeline.description, **nodes).to_job(
             name=pipeline.name,
             description=pipeline.description,
             resource_defs={RUN: run_resource(pipeline, settings), IO_MANAGER: json_io_manager},
@@ -52,27 +81,25 @@ def pipeline_job(
             tags=run_tags(pipeline),
             executor_def=executor,
         )
-    except (dg.DagsterError, CheckError) as error:
-        raise PipelineError([Problem(f"Dagster cannot take {pipeline.name}: {error}")]) from error
 
 
-def _graph(pipeline: Pipeline, graph: dict[str, tuple[str, ...]], finish: Finish) -> dg.GraphDefinition:
+def nodes_of(pipeline: Pipeline, finish: Finish) -> Nodes:
+    """The ops of a pipeline, in the order of its graph. Raises PipelineError where Dagster refuses one."""
+    graph = graph_edges(pipeline)
     by_name = {step.name: step for step in pipeline.steps}
-    nodes = [
-        step_op(pipeline, by_name[name], deps) if name in by_name else outputs_op(pipeline, deps, finish)
-        for name, deps in graph.items()
-    ]
-    return dg.GraphDefinition(
-        name=pipeline.name,
-        description=pipeline.description,
-        node_defs=nodes,
-        dependencies={
-            dg.NodeInvocation(definition_name(pipeline, name), alias=name): {
-                input_name(dep): dg.DependencyDefinition(dep) for dep in deps
-            }
-            for name, deps in graph.items()
-        },
-    )
+    with refusals_told(pipeline):
+        return Nodes(
+            node_defs=[
+                step_op(pipeline, by_name[name], deps) if name in by_name else outputs_op(pipeline, deps, finish)
+                for name, deps in graph.items()
+            ],
+            dependencies={
+                dg.NodeInvocation(definition_name(pipeline, name), alias=name): {
+                    input_name(dep): dg.DependencyDefinition(dep) for dep in deps
+                }
+                for name, deps in graph.items()
+            },
+        )
 
 
 def broken_job(name: str, error: Exception, executor: dg.ExecutorDefinition | None) -> dg.JobDefinition:

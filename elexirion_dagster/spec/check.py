@@ -11,6 +11,7 @@ from elexirion_dagster.expressions import Engine
 from elexirion_dagster.spec.base import StepBase
 from elexirion_dagster.spec.edges import assigned, cycle, edges
 from elexirion_dagster.spec.llm import LlmStep
+from elexirion_dagster.spec.partitioning import faults as partition_faults
 from elexirion_dagster.spec.pipeline import Pipeline
 from elexirion_dagster.spec.references import Chain, Expression, chains_of, expressions, texts
 from elexirion_dagster.spec.sessions import faults as session_faults
@@ -44,9 +45,6 @@ RESERVED_IN_ITEMS = dict.fromkeys(("key", "item", "status"), "what every entry o
 _ROOTS = ("inputs", "steps", "vars", "run")
 _NAMED = 'Write worktree_of: "{{ inputs.repo }}", with repo an input of type path.'
 _INERT = {
-    "partitions": "a job scans every file in one run",
-    "repos": "a schedule runs with the inputs' defaults",
-    "on": "use `schedule`",
     "fallback": "a failed run stays failed until it is launched again",
     "score": "outcomes are recorded without scores",
     "optimize": "prompts stay as written",
@@ -89,6 +87,7 @@ def check(pipeline: Pipeline, engine: Engine) -> list[Issue]:
         *_check_name(pipeline),
         *_check_schedule(pipeline),
         *(Issue(*found) for found in session_faults(pipeline.steps)),
+        *(Issue(*found) for found in partition_faults(pipeline, engine)),
         *_inert(pipeline),
     ]
 

@@ -1,6 +1,7 @@
 """The composite steps and the union of all step types."""
 
 import re
+from collections.abc import Iterable, Iterator
 from typing import Annotated, ClassVar, Literal, get_args
 
 from pydantic import Field
@@ -92,6 +93,19 @@ def inner_steps(step: StepBase) -> tuple["Step", ...]:
 def inner_names(step: StepBase) -> frozenset[str]:
     """Names that a composite brings into the scope of its inner steps."""
     return frozenset({step.as_, "loop"}) if isinstance(step, ForEachStep) else frozenset()
+
+
+def model_steps(steps: Iterable[StepBase], *names: str) -> Iterator[tuple[str, LlmStep]]:
+    """Every llm step at any depth, by the path of names that identifies its prompt."""
+    for step in steps:
+        here = (*names, step.name)
+        if isinstance(step, LlmStep):
+            yield ".".join(here), step
+        elif isinstance(step, SwitchStep):
+            for case, inner in {**step.cases, "default": step.default}.items():
+                yield from model_steps(inner, *here, branch_name(step, case))
+        else:
+            yield from model_steps(inner_steps(step), *here)
 
 
 def asks_model(step: StepBase) -> bool:

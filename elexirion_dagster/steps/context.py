@@ -95,6 +95,8 @@ class Shared:
     """Hears the answers of model calls while they come in."""
     sessions: Sessions
     tool_log: ToolLog
+    due: Callable[[], dict[str, Json]] | None = None
+    """Lists the files that a run with partitions scans; None for any other run."""
 
 
 @dataclass(frozen=True, slots=True)
