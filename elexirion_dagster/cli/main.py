@@ -13,7 +13,7 @@ from elexirion_dagster.cli.exits import BAD_INPUT, CANCELLED, DONE, FAILED, exit
 from elexirion_dagster.errors import ElexirionError
 
 COMMANDS: Mapping[str, tuple[str, str]] = {
-    "scan": ("runs.scan", "Analyze a repository or folder and write a report."),
+    "scan": ("scan.scan", "Analyze what changed in a repository or folder and write a report."),
     "run": ("runs.run", "Run a pipeline with its inputs as KEY=VALUE."),
     "tour": ("runs.tour", "See a retry, a typed answer and a failover; the model is a script."),
     "rehearse": ("rehearsals.rehearse", "Run a pipeline whose models are a script: no key, no cost."),

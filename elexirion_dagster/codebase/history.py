@@ -112,6 +112,28 @@ def renames(root: Path, old: str, new: str) -> dict[str, str] | None:
     return {parts[at + 1]: parts[at + 2] for at in range(0, len(parts) - 2, 3)}
 
 
+def changed_since(root: Path, ref: str) -> tuple[str, list[str]]:
+    """The commit that `ref` means, and the paths that HEAD has otherwise; `ref...` is where HEAD parted from it.
+
+    Raises InputError.
+    """
+    name = ref.replace("\u2026", "...")
+    if name.startswith("-") or ".." in name.removesuffix("...").removesuffix(".."):
+        raise InputError(f"{ref!r} is no revision", mend="Write --diff origin/main..., or --diff and one commit.")
+    base = _git(root, "rev-parse", "--verify", "--quiet", f"{name.rstrip('.')}^{{commit}}").stdout.strip()
+    if not base:
+        mend = "Fetch it first; in CI the checkout must have the history (fetch-depth: 0)."
+        raise InputError(f"{root} has no revision {name.rstrip('.')!r}", mend=mend)
+    if name.endswith("..."):
+        base = _git(root, "merge-base", base, "HEAD").stdout.strip()
+    if not base:
+        mend = "Fetch more of the history (fetch-depth: 0), or write the revision without dots."
+        raise InputError(f"git knows no commit that HEAD and {name.rstrip('.')} have in common", mend=mend)
+    words = ("-r", "-z", "--relative", "--no-renames", "--no-ext-diff", "--no-textconv", "--name-only")
+    found = _git(root, "diff-tree", *words, base, "HEAD")
+    return base, [path for path in found.stdout.split("\0") if path]
+
+
 def contents(root: Path, blobs: Mapping[str, int]) -> Iterator[tuple[str, bytes]]:
     """The content of blobs (hash to size), as git keeps it: no filter, no line ends changed. Raises InputError."""
     for share in _shares(blobs):

@@ -52,15 +52,15 @@ class Batch:
 
     def to_json(self) -> dict[str, Any]:
         """The batch as config, without what is empty."""
-        return {name: value for name, value in asdict(self).items() if value not in (None, {}, ())}
+        given = {name: value for name, value in asdict(self).items() if value not in (None, {}, ()) or name == "files"}
+        lists = {name: list(value) for name, value in given.items() if isinstance(value, tuple)}
+        return {name: value for name, value in {**given, **lists}.items() if value is not None}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Self:
-        """The batch that a config means; a file list that is missing or empty beside no news means every file."""
-        given = {name: part for name, part in value.items() if part is not None}
-        news = any(given.get(name) for name in ("excluded", "renamed", "deleted"))
-        files = tuple(given.pop("files", ()))
-        return cls(**{**given, "files": files if files or news else None, "deleted": tuple(given.get("deleted", ()))})
+        """The batch that a config means: without a list of files all of them."""
+        lists = {name: tuple(value[name]) for name in ("files", "deleted") if value.get(name) is not None}
+        return cls(**{**{name: part for name, part in value.items() if part is not None}, **lists})
 
 
 def discover(
