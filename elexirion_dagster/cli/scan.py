@@ -71,7 +71,7 @@ def scan(path: str, *, only_plan: bool, every: bool, diff: str | None, fail_on: 
     if only_plan:
         _show_plan(found, as_json=chosen.as_json)
         return 0
-    finished = _scanned(found, chosen, settings) if found.plan else None
+    finished = _scanned(found, chosen, settings) if found.plan or found.plan.first else None
     return _told(found, finished, scans.standing(found, settings), fail_on=fail_on, as_json=chosen.as_json)
 
 
@@ -121,6 +121,7 @@ def _record(found: scans.Scan, finished: "Finished | None", now: scans.Standing,
         **(as_record(finished) if finished else nothing),
         "files_scanned": _scanned_files(found, finished),
         "files": len(found.plan.files),
+        "notes": list(found.plan.notes),
         "waiting": found.plan.waiting,
         "findings": now.counts,
         "failing": [{name: one[name] for name in ("fingerprint", "path", "line", "rule", "severity")} for one in over],
@@ -134,7 +135,7 @@ def _scanned_files(found: scans.Scan, finished: "Finished | None") -> int:
 
 
 def _show(found: scans.Scan, finished: "Finished | None", now: scans.Standing) -> None:
-    if finished is not None and (found.plan.due or finished.status != "succeeded"):
+    if finished is not None and (found.plan.due or found.plan.first or finished.status != "succeeded"):
         show_finished(finished)
     else:
         report = scans.report_of(found, now)

@@ -15,6 +15,7 @@ from elexirion_dagster.compiler.resources import RUN, run_resource, run_tags
 from elexirion_dagster.compiler.values import json_io_manager
 from elexirion_dagster.errors import ElexirionError, PipelineError, Problem
 from elexirion_dagster.expressions import Engine
+from elexirion_dagster.scan.target import tells_of_files
 from elexirion_dagster.settings import Settings
 from elexirion_dagster.spec.edges import edges, outputs_edges
 from elexirion_dagster.spec.pipeline import Pipeline
@@ -24,10 +25,10 @@ def graph_edges(pipeline: Pipeline) -> dict[str, tuple[str, ...]]:
     """The edges of the job's graph by op, the op of the outputs included, in an order in which each op can be built."""
     engine = Engine()
     graph = edges(pipeline.steps, engine)
-    if pipeline.partitions:
-        graph = {**graph, OUTPUTS: tuple(graph)}
-    elif pipeline.outputs:
-        graph = {**graph, OUTPUTS: outputs_edges(pipeline, graph, engine)}
+    if pipeline.outputs or pipeline.partitions:
+        told = {step.name for step in pipeline.steps if pipeline.partitions and tells_of_files(step)}
+        needed = told.union(outputs_edges(pipeline, graph, engine))
+        graph = {**graph, OUTPUTS: tuple(name for name in graph if name in needed)}
     return _topological(graph)
 
 

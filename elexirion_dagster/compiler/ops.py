@@ -85,12 +85,14 @@ def outputs_op(pipeline: Pipeline, upstream: tuple[str, ...], finish: Finish) ->
         if any(one.status == "failed" for one in found):
             raise failed_files(found)
 
+    # a run of picked partitions asks for the files alone
+    result = dg.Out(dagster_type=dict, io_manager_key=IO_MANAGER, is_required=not pipeline.partitions)
     files = {FILES: dg.Out(dg.Nothing, is_required=False)} if pipeline.partitions else {}
     return dg.OpDefinition(
         name=definition_name(pipeline, OUTPUTS),
         compute_fn=compute,
         ins={input_name(name): dg.In(dagster_type=dict) for name in upstream},
-        outs={RESULT: dg.Out(dagster_type=dict, io_manager_key=IO_MANAGER), **files},
+        outs={RESULT: result, **files},
         description="The pipeline's outputs, evaluated after every step.",
         required_resource_keys={RUN},
     )

@@ -78,7 +78,8 @@ def picked_resource(pipelines: Mapping[str, Pipeline], settings: Settings) -> dg
     def resource(context: dg.InitResourceContext) -> Iterator[Run | Unopened]:
         def find() -> tuple[Pipeline, Given, Batch | None]:
             pipeline = _pipeline(context, pipelines)
-            inputs, batch = picked(pipeline, _keys(context, pipeline.name), scan=context.run_id or "")
+            scan = context.run.run_id if context.run else None
+            inputs, batch = picked(pipeline, _keys(context, pipeline.name), scan=scan)
             return pipeline, inputs, batch
 
         yield from opened_for(context, settings, find)
@@ -109,7 +110,7 @@ def _keys(context: dg.InitResourceContext, pipeline: str) -> list[str]:
     return keys
 
 
-def picked(pipeline: Pipeline, keys: Iterable[str], *, scan: str) -> tuple[Given, Batch]:
+def picked(pipeline: Pipeline, keys: Iterable[str], *, scan: str | None) -> tuple[Given, Batch]:
     """Inputs and batch of a run of these partitions: their files at the branch's head. Raises InputError."""
     parsed = [parse_key(key) for key in keys]
     repos = sorted({repo for repo, _ in parsed})

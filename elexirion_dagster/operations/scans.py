@@ -87,7 +87,7 @@ def run(scan: Scan, *, run_id: str, model: str | None, stream: bool, settings: S
     if scan.base is not None:
         before = {**scan.inputs, BATCH: scan.base.to_json()}
         execute(scan.file, before, run_id=str(uuid.uuid4()), tags=model_tags(NO_MODEL), settings=settings)
-    (batch,) = scan.plan.batches(None)
+    batch = next(scan.plan.batches(None), Batch(branch=scan.plan.branch, night=scan.plan.night))
     if len(scan.plan.due) == len(scan.plan.files):
         batch = replace(batch, files=None)
     if scan.base is not None:

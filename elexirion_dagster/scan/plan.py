@@ -34,6 +34,7 @@ class Plan:
 
     `files` are all with a partition (path to blob), `left_out` all others with their reasons. `waiting` counts files
     with an older review than today's model and prompt that the budget does not reach. `ceiling_usd` None: no ceiling.
+    `first`: nothing is known of the repository yet.
     """
 
     pipeline: str
@@ -48,6 +49,7 @@ class Plan:
     news: News
     ceiling_usd: float | None
     expected_usd: float | None
+    first: bool
     night: int
     scan: str
     notes: Sequence[str]
@@ -99,23 +101,22 @@ def plan(
 
     `every`: all files, due or not; `only`: none but these. Raises InputError, ElexirionError (connection: the fetch).
     """
-    home = open_home(settings.home)
+    home, partitions = open_home(settings.home), pipeline.partitions
     place = repository(root_of(pipeline, complete_inputs(pipeline, given)))
-    partitions = pipeline.partitions
     if partitions is None:
         raise InputError(f"{pipeline.name} has no partitions", mend="Add partitions: {by: file}.")
     commit, branch = _commit(place, partitions, source)
     listed = discover(place.root, selection_of(partitions), commit)
-    known = known_files(home, pipeline.name, place.identity)
+    scope = (home, pipeline.name, place.identity)
+    known = known_files(*scope)
     blobs = {file["path"]: file["blob"] for file in listed.files}
     left_out = {entry["path"]: entry["reason"] for entry in listed.skipped}
-    moved, notes = _moved(place, last_commit(home, pipeline.name, place.identity), commit or place.commit)
+    moved, notes = _moved(place, last_commit(*scope), commit or place.commit)
     told = news(blobs, left_out, known, moved)
     now = standard_now(pipeline, home, settings, model)
-    must, stale = due(blobs, known, told.renamed, now, every=every)
-    if only is not None:
-        must, stale = [one for one in must if one.path in only], [one for one in stale if one.path in only]
-    per_file = cost_per_file(home, pipeline.name, place.identity) if now.model else 0.0
+    asked = {path: blob for path, blob in blobs.items() if only is None or path in only}
+    must, stale = due(asked, known, told.renamed, now, every=every)
+    per_file = cost_per_file(*scope) if now.model else 0.0
     reached = min(len(stale), max(0, _affordable(pipeline.budget.usd, per_file, partitions) - len(must)))
     return Plan(
         pipeline=pipeline.name,
@@ -130,7 +131,8 @@ def plan(
         news=told,
         ceiling_usd=pipeline.budget.usd if now.model else 0.0,
         expected_usd=None if per_file is None else per_file * (len(must) + reached),
-        night=next_night(home, pipeline.name, place.identity),
+        first=not known,
+        night=next_night(*scope),
         scan=uuid.uuid4().hex[:16],
         notes=[*([listed.note] if listed.note else []), *notes],
     )

@@ -12,7 +12,7 @@ from elexirion_dagster.scan.plan import root_of, scope_digest, selection_of
 from elexirion_dagster.scan.standard import Standard
 from elexirion_dagster.spec.partitioning import is_due
 from elexirion_dagster.spec.pipeline import Pipeline
-from elexirion_dagster.spec.steps import ForEachStep, asks_model
+from elexirion_dagster.spec.steps import ForEachStep, Step, asks_model
 
 FileStatus = Literal["scanned", "failed", "excluded"]
 
@@ -51,6 +51,11 @@ def target_of(pipeline: Pipeline, inputs: Mapping[str, Json], batch: Batch | Non
     if batch is None:
         batch = Batch(branch=place.branch)
     return Target(pipeline.name, place, selection_of(pipeline.partitions), batch)
+
+
+def tells_of_files(step: Step) -> bool:
+    """Whether `outcomes` looks at the result of a top-level step."""
+    return is_due(step) or isinstance(step, ForEachStep)
 
 
 def outcomes(pipeline: Pipeline, target: Target, results: Mapping[str, StepResult]) -> list[Outcome]:
