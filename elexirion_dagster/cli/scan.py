@@ -79,7 +79,7 @@ def _scanned(found: scans.Scan, chosen: Options, settings: Settings) -> "Finishe
     run_id = str(uuid.uuid4())
     if not chosen.as_json:
         click.echo(model_note(found.pipeline, chosen.model, settings), err=True)
-        for note in found.plan.notes[:1] if found.plan.repository.git else ():
+        for note in found.plan.notes[:1] if found.plan.tree.repository.git else ():
             click.echo(note, err=True)
     journal = settings.home / "journal" / run_id
     with nullcontext() if chosen.as_json else shown(journal, steps=len(found.pipeline.steps)):
@@ -120,7 +120,7 @@ def _record(found: scans.Scan, finished: "Finished | None", now: scans.Standing,
     return {
         **(as_record(finished) if finished else nothing),
         "files_scanned": _scanned_files(found, finished),
-        "files": len(found.plan.files),
+        "files": len(found.plan.tree.files),
         "notes": list(found.plan.notes),
         "waiting": found.plan.waiting,
         "findings": now.counts,
@@ -141,7 +141,7 @@ def _show(found: scans.Scan, finished: "Finished | None", now: scans.Standing) -
         report = scans.report_of(found, now)
         wide().print(findings_table(report, _ROWS))
         wide().print(summary(report))
-        click.echo(f"nothing is due: {counted(len(found.plan.files), 'file')} as at the last scan")
+        click.echo(f"nothing is due: {counted(len(found.plan.tree.files), 'file')} as at the last scan")
     counts = now.counts
     click.echo("in all " + ", ".join(f"{count} {state}" for state, count in counts.items()))
     if found.plan.waiting:
@@ -160,10 +160,10 @@ def _show_plan(found: scans.Scan, *, as_json: bool) -> None:
     if len(found.plan.due) > _ROWS:
         click.echo(f"… and {len(found.plan.due) - _ROWS} more")
     parts = [f"{count} {_WORDS[word]}" for word, count in scans.reasons(found)]
-    of = f"of {counted(len(found.plan.files), 'file')}"
+    of = f"of {counted(len(found.plan.tree.files), 'file')}"
     click.echo(f"{len(found.plan.due)} {of} due{': ' if parts else ''}{', '.join(parts)}")
     told = found.plan.news
-    news = [(len(told.renamed), "renamed"), (len(told.deleted), "deleted"), (len(found.plan.left_out), "left out")]
+    news = [(len(told.renamed), "renamed"), (len(told.deleted), "deleted"), (len(found.plan.tree.left_out), "left out")]
     for line in [", ".join(f"{count} {word}" for count, word in news if count), *found.plan.notes]:
         if line:
             click.echo(line)

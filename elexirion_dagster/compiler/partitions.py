@@ -33,9 +33,9 @@ def partition_set(pipeline: str) -> dg.DynamicPartitionsDefinition:
 
 def register(instance: dg.DagsterInstance, plan: Plan) -> None:
     """Let the set have exactly the files that there are of the plan's repository; other repositories' stay."""
-    name, repo = f"{plan.pipeline}_files", plan.repository.identity
+    name, repo = f"{plan.pipeline}_files", plan.tree.repository.identity
     known = {key for key in instance.get_dynamic_partitions(name) if _repo(key) == repo}
-    wanted = [partition_key(repo, path) for path in sorted(plan.files)]
+    wanted = [partition_key(repo, path) for path in sorted(plan.tree.files)]
     fresh = [key for key in wanted if key not in known]
     for start in range(0, len(fresh), _CHUNK):
         instance.add_dynamic_partitions(name, fresh[start : start + _CHUNK])

@@ -149,7 +149,7 @@ def _scan(pipeline: Pipeline, folder: str, settings: Settings, instance: dg.Dags
         return _Scan(folder, f"not scanned: {error}")
     notes = "".join(f"; {note}" for note in found.notes)
     due = f"{counted(len(found.due), 'file')} due in {counted(len(requests), 'run')}" if requests else "nothing is due"
-    return _Scan(folder, f"{due}{notes}", found.commit, requests)
+    return _Scan(folder, f"{due}{notes}", found.tree.commit, requests)
 
 
 def _under_way(instance: dg.DagsterInstance, scope: str) -> str | None:
@@ -160,7 +160,7 @@ def _under_way(instance: dg.DagsterInstance, scope: str) -> str | None:
 def _requests(pipeline: Pipeline, found: Plan, inputs: Mapping[str, Json], scope: str) -> Iterator[dg.RunRequest]:
     most = pipeline.partitions.files_per_run if pipeline.partitions else None
     for number, batch in enumerate(found.batches(most)):
-        at = found.commit or f"tree-{found.scan}"
+        at = found.tree.commit or f"tree-{found.scan}"
         yield dg.RunRequest(
             run_key=f"scan:{scope}:{at}:{found.night}:{number}",
             run_config={**inputs, BATCH: batch.to_json()},

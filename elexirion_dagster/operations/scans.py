@@ -49,7 +49,7 @@ class Scan:
     @property
     def inputs(self) -> Mapping[str, Json]:
         """The pipeline's inputs."""
-        return {_REPO: str(self.plan.repository.root)}
+        return {_REPO: str(self.plan.tree.repository.root)}
 
 
 def prepare(
@@ -87,12 +87,12 @@ def run(scan: Scan, *, run_id: str, model: str | None, stream: bool, settings: S
     if scan.base is not None:
         before = {**scan.inputs, BATCH: scan.base.to_json()}
         execute(scan.file, before, run_id=str(uuid.uuid4()), tags=model_tags(NO_MODEL), settings=settings)
-    batch = next(scan.plan.batches(None), Batch(branch=scan.plan.branch, night=scan.plan.night))
-    if len(scan.plan.due) == len(scan.plan.files):
+    batch = next(scan.plan.batches(None), Batch(branch=scan.plan.tree.branch, night=scan.plan.night))
+    if len(scan.plan.due) == len(scan.plan.tree.files):
         batch = replace(batch, files=None)
     if scan.base is not None:
         home = open_home(settings.home)
-        batch = replace(batch, night=next_night(home, scan.pipeline.name, scan.plan.repository.identity))
+        batch = replace(batch, night=next_night(home, scan.pipeline.name, scan.plan.tree.repository.identity))
     return execute(
         scan.file,
         {**scan.inputs, BATCH: batch.to_json()},
@@ -136,14 +136,14 @@ class Standing:
 def standing(scan: Scan, settings: Settings) -> Standing:
     """Where the repository of a scan stands now."""
     home = open_home(settings.home)
-    known_files(home, scan.pipeline.name, scan.plan.repository.identity)
-    return Standing(states(home, scan.pipeline.name, scan.plan.repository.identity))
+    known_files(home, scan.pipeline.name, scan.plan.tree.repository.identity)
+    return Standing(states(home, scan.pipeline.name, scan.plan.tree.repository.identity))
 
 
 def report_of(scan: Scan, now: Standing) -> Report:
     """The living findings as a report, for a scan that had nothing to do."""
-    facts: dict[str, Json] = {"pipeline": scan.pipeline.name, "root": str(scan.plan.repository.root), "calls": 0}
-    return Report.from_outputs({"findings": now.living, "files": len(scan.plan.files)}, facts)
+    facts: dict[str, Json] = {"pipeline": scan.pipeline.name, "root": str(scan.plan.tree.repository.root), "calls": 0}
+    return Report.from_outputs({"findings": now.living, "files": len(scan.plan.tree.files)}, facts)
 
 
 def as_record(scan: Scan) -> dict[str, Json]:
@@ -151,14 +151,14 @@ def as_record(scan: Scan) -> dict[str, Json]:
     found = scan.plan
     return {
         "pipeline": found.pipeline,
-        "repository": found.repository.identity,
-        "root": str(found.repository.root),
-        "commit": found.commit,
-        "branch": found.branch,
-        "files": len(found.files),
+        "repository": found.tree.repository.identity,
+        "root": str(found.tree.repository.root),
+        "commit": found.tree.commit,
+        "branch": found.tree.branch,
+        "files": len(found.tree.files),
         "due": [{"path": one.path, "reason": one.reason} for one in found.due],
         "waiting": found.waiting,
-        "left_out": dict(found.left_out),
+        "left_out": dict(found.tree.left_out),
         "renamed": dict(found.news.renamed),
         "deleted": list(found.news.deleted),
         "model": found.standard.model,

@@ -29,21 +29,31 @@ Source = Literal["tree", "head"]
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """One scan of one repository.
+class Tree:
+    """A repository as it is: `files` are all with a partition (path to blob), `left_out` all others with reasons.
 
-    `files` are all with a partition (path to blob), `left_out` all others with their reasons. `waiting` counts files
-    with an older review than today's model and prompt that the budget does not reach. `ceiling_usd` None: no ceiling.
-    `first`: nothing is known of the repository yet.
+    `commit` None is the working tree.
     """
 
-    pipeline: str
     repository: Repository
     commit: str | None
     branch: str | None
-    standard: Standard
     files: Mapping[str, str]
     left_out: Mapping[str, str]
+    note: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One scan of one repository.
+
+    `waiting` counts files with an older review than today's model and prompt that the budget does not reach.
+    `ceiling_usd` None: no ceiling. `first`: nothing is known of the repository yet.
+    """
+
+    pipeline: str
+    tree: Tree
+    standard: Standard
     due: Sequence[Due]
     waiting: int
     news: News
@@ -63,7 +73,7 @@ class Plan:
         paths = [one.path for one in self.due]
         size = files_per_run or max(len(paths), 1)
         scan = self.scan if files_per_run else None
-        shared = {"commit": self.commit, "branch": self.branch, "scan": scan, "night": self.night}
+        shared = {"commit": self.tree.commit, "branch": self.tree.branch, "scan": scan, "night": self.night}
         for start in range(0, max(len(paths), 1 if self.news else 0), size):
             told = self.news if start == 0 else News({}, {}, ())
             yield Batch(
@@ -82,9 +92,7 @@ def selection_of(partitions: Partitions) -> Selection:
 
 def root_of(pipeline: Pipeline, inputs: Mapping[str, Json]) -> Path:
     """The repository that these inputs name. Raises InputError."""
-    if pipeline.partitions is None:
-        raise InputError(f"{pipeline.name} has no partitions", mend="Add partitions: {by: file}.")
-    return Path(Engine().render(pipeline.partitions.repo, {"inputs": inputs}))
+    return Path(Engine().render(_partitions(pipeline).repo, {"inputs": inputs}))
 
 
 def plan(
@@ -101,31 +109,21 @@ def plan(
 
     `every`: all files, due or not; `only`: none but these. Raises InputError, ElexirionError (connection: the fetch).
     """
-    home, partitions = open_home(settings.home), pipeline.partitions
-    place = repository(root_of(pipeline, complete_inputs(pipeline, given)))
-    if partitions is None:
-        raise InputError(f"{pipeline.name} has no partitions", mend="Add partitions: {by: file}.")
-    commit, branch = _commit(place, partitions, source)
-    listed = discover(place.root, selection_of(partitions), commit)
-    scope = (home, pipeline.name, place.identity)
+    home, partitions = open_home(settings.home), _partitions(pipeline)
+    seen = _look(pipeline, partitions, given, source)
+    scope = (home, pipeline.name, seen.repository.identity)
     known = known_files(*scope)
-    blobs = {file["path"]: file["blob"] for file in listed.files}
-    left_out = {entry["path"]: entry["reason"] for entry in listed.skipped}
-    moved, notes = _moved(place, last_commit(*scope), commit or place.commit)
-    told = news(blobs, left_out, known, moved)
+    moved, notes = _moved(seen.repository, last_commit(*scope), seen.commit or seen.repository.commit)
+    told = news(seen.files, seen.left_out, known, moved)
     now = standard_now(pipeline, home, settings, model)
-    asked = {path: blob for path, blob in blobs.items() if only is None or path in only}
+    asked = {path: blob for path, blob in seen.files.items() if only is None or path in only}
     must, stale = due(asked, known, told.renamed, now, every=every)
     per_file = cost_per_file(*scope) if now.model else 0.0
     reached = min(len(stale), max(0, _affordable(pipeline.budget.usd, per_file, partitions) - len(must)))
     return Plan(
         pipeline=pipeline.name,
-        repository=place,
-        commit=commit,
-        branch=branch,
+        tree=seen,
         standard=now,
-        files=blobs,
-        left_out=left_out,
         due=(*must, *stale[:reached]),
         waiting=len(stale) - reached,
         news=told,
@@ -134,7 +132,27 @@ def plan(
         first=not known,
         night=next_night(*scope),
         scan=uuid.uuid4().hex[:16],
-        notes=[*([listed.note] if listed.note else []), *notes],
+        notes=[*([seen.note] if seen.note else []), *notes],
+    )
+
+
+def _partitions(pipeline: Pipeline) -> Partitions:
+    if pipeline.partitions is None:
+        raise InputError(f"{pipeline.name} has no partitions", mend="Add partitions: {by: file}.")
+    return pipeline.partitions
+
+
+def _look(pipeline: Pipeline, partitions: Partitions, given: Mapping[str, Json], source: Source) -> Tree:
+    place = repository(root_of(pipeline, complete_inputs(pipeline, given)))
+    commit, branch = _commit(place, partitions, source)
+    listed = discover(place.root, selection_of(partitions), commit)
+    return Tree(
+        place,
+        commit,
+        branch,
+        files={file["path"]: file["blob"] for file in listed.files},
+        left_out={entry["path"]: entry["reason"] for entry in listed.skipped},
+        note=listed.note,
     )
 
 
