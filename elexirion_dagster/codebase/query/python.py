@@ -2,23 +2,43 @@
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 
 import tree_sitter_python
 from tree_sitter import Node
 
 from elexirion_dagster.codebase.query.rules import Repository, Resolve, Rules, among, ancestors, below, folder
-from elexirion_dagster.codebase.query.syntax import Captures, Symbol, Written, definitions, first_line, text
+from elexirion_dagster.codebase.query.syntax import Captures, Symbol, Written, definitions, first_line, last_line, text
 
 _DEFINITIONS = """
 (class_definition name: (identifier) @name) @class
 (function_definition name: (identifier) @name) @function
 """
 _IMPORTS = "[(import_statement) (import_from_statement) (future_import_statement)] @import"
+_HOLDS_STATEMENTS = frozenset(
+    {
+        *("function_definition", "class_definition", "decorated_definition", "block"),
+        *("if_statement", "elif_clause", "else_clause", "for_statement", "while_statement", "with_statement"),
+        *("try_statement", "except_clause", "except_group_clause", "finally_clause"),
+        *("match_statement", "case_clause"),
+    }
+)
 _PROJECT = ("pyproject.toml", "setup.py", "setup.cfg")
 
 
 def _symbols(found: Sequence[Captures]) -> list[Symbol]:
-    return [one.symbol(public=_public(one.name)) for one in definitions(found)]
+    placed = ((one.symbol(public=_public(one.name)), one.node) for one in definitions(found))
+    return [replace(symbol, end_line=last_line(_last_statement(node))) for symbol, node in placed]
+
+
+def _last_statement(node: Node) -> Node:
+    """The last statement inside a definition, for the grammar counts comments behind it too."""
+    while node.type in _HOLDS_STATEMENTS:
+        inside = [child for child in node.named_children if child.type != "comment"]
+        if not inside:
+            break
+        node = inside[-1]
+    return node
 
 
 def _public(name: str) -> bool:
