@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import Any
 
@@ -38,10 +38,9 @@ class _Imports:
 def find_imports(code: Code, *, of: Sequence[str] | None) -> Answer:
     """`{path, line, module, names, files, external}` of every import; `external` where no file of ours is meant."""
     asked = None if of is None else frozenset(of)
-    for path in () if of is None else of:
-        if language_of(path, b"") not in RULES:
-            raise InputError(f"imports of {path} cannot be read", mend=f"Languages are: {', '.join(RULES)}.")
-    imports = _imports(code, asked)
+    files = code.source() if asked is None else _asked(code, asked)
+    code = code if asked is None else replace(code, skipped=[])
+    imports = _imports(code, files)
     records = [
         {
             "path": path,
@@ -52,7 +51,7 @@ def find_imports(code: Code, *, of: Sequence[str] | None) -> Answer:
             "external": not files,
         }
         for path, written, files in imports.resolved()
-        if written.form not in (PACKAGE, DEFINES)
+        if written.form != PACKAGE and (asked is None or path in asked)
     ]
     return code.answer(records, imports.unread)
 
@@ -121,8 +120,18 @@ def _path(code: Code, one: Any) -> str:
     return inside.replace(os.sep, "/")
 
 
+def _asked(code: Code, of: frozenset[str]) -> list[Record]:
+    """The files to read for the imports of some: all of Elixir, where only the text says what a file defines."""
+    languages = {file["path"]: file["language"] for file in code.listed.files}
+    for path in sorted(of):
+        if languages[path] not in RULES:
+            raise InputError(f"imports of {path} cannot be read", mend=f"Languages are: {', '.join(RULES)}.")
+    elixir = any(languages[path] == _ELIXIR for path in of)
+    return [file for file in code.listed.files if file["path"] in of or (elixir and file["language"] == _ELIXIR)]
+
+
 def _graph(code: Code) -> tuple[Graph, _Imports]:
-    imports = _imports(code, None)
+    imports = _imports(code, code.source())
     graph = Graph()
     for path, written, files in imports.resolved():
         if files:
@@ -131,30 +140,18 @@ def _graph(code: Code) -> tuple[Graph, _Imports]:
     return graph, imports
 
 
-def _imports(code: Code, asked: frozenset[str] | None) -> _Imports:
-    """The imports of the chosen files, or of those asked for alone."""
-    chosen = code.source()
-    if asked is not None:
-        elixir = any(language_of(path, b"") == _ELIXIR for path in asked)
-        files = [
-            file for file in code.listed.files if file["path"] in asked or (elixir and file["language"] == _ELIXIR)
-        ]
-    else:
-        files = chosen
+def _imports(code: Code, files: Sequence[Record]) -> _Imports:
+    """The imports of files, looked up among all files of the code base."""
     by_path: dict[str, list[Record]] = {}
     unread: list[Unread] = []
     for found, bad in survey(code.root, files, "imports", code.means):
         by_path.update(found)
         unread += bad
-    written = [
-        (path, Written(**{**one, "names": tuple(one["names"]), "scope": tuple(one["scope"])}))
-        for path in sorted(by_path)
-        for one in by_path[path]
-    ]
+    every = [(path, Written.from_json(one)) for path in sorted(by_path) for one in by_path[path]]
     modules: dict[str, list[str]] = {}
-    for path, one in written:
-        if one.form == DEFINES:
-            modules.setdefault(one.module, []).append(path)
+    for path, written in every:
+        if written.form == DEFINES:
+            modules.setdefault(written.module, []).append(path)
     repository = Repository(
         code.root,
         frozenset(file["path"] for file in code.listed.files),
@@ -162,6 +159,4 @@ def _imports(code: Code, asked: frozenset[str] | None) -> _Imports:
     )
     languages = {file["path"]: file["language"] for file in files}
     resolvers = {name: RULES[name].resolver(repository) for name in sorted(set(languages.values()))}
-    if asked is not None:
-        written = [(path, one) for path, one in written if path in asked]
-    return _Imports(written, resolvers, languages, unread)
+    return _Imports([one for one in every if one[1].form != DEFINES], resolvers, languages, unread)

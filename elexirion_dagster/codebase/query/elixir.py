@@ -56,7 +56,8 @@ def _symbols(found: Sequence[Captures]) -> list[Symbol]:
     symbols: dict[tuple[object, ...], Symbol] = {}
     for one in definitions(found):
         symbol = _symbol(one)
-        key = (symbol.parent, symbol.kind, symbol.name, _arity(one) if symbol.kind in ("function", "macro") else None)
+        around = one.within[-1].node.id if one.within else None
+        key = (around, symbol.kind, symbol.name, _arity(one) if symbol.kind in ("function", "macro") else one.node.id)
         first = symbols.setdefault(key, symbol)
         if symbol.end_line > first.end_line:
             symbols[key] = Symbol(first.name, first.kind, first.line, symbol.end_line, first.parent, first.public)
@@ -70,7 +71,8 @@ def _symbol(one: Definition) -> Symbol:
         name = plain.parent
     elif plain.parent and _word(one) in ("defmodule", "defprotocol"):
         name = f"{plain.parent}.{name}"
-    return Symbol(name, plain.kind, plain.line, plain.end_line, plain.parent, plain.public)
+    kind = "function" if plain.kind == "method" else plain.kind
+    return Symbol(name, kind, plain.line, plain.end_line, plain.parent, plain.public)
 
 
 def _arity(one: Definition) -> int:

@@ -27,13 +27,17 @@ _DEFINITIONS = """
 (type_item (visibility_modifier)? @visible name: (type_identifier) @name) @type
 (mod_item (visibility_modifier)? @visible name: (identifier) @name body: (_)) @module
 (macro_definition name: (identifier) @name) @macro
-(impl_item trait: (_) @trait_of type: [
-  (type_identifier) @name (generic_type type: (type_identifier) @name)
-  (scoped_type_identifier name: (type_identifier) @name) (_) @name]) @scope
-(impl_item type: [
-  (type_identifier) @name (generic_type type: (type_identifier) @name)
-  (scoped_type_identifier name: (type_identifier) @name) (_) @name]) @scope
 """
+_TYPES = (
+    "(type_identifier) @name",
+    "(scoped_type_identifier name: (type_identifier) @name)",
+    "(generic_type type: (type_identifier) @name)",
+    "(generic_type type: (scoped_type_identifier name: (type_identifier) @name))",
+    "(_) @name",
+)
+_IMPLS = "".join(
+    f"(impl_item {trait} type: {kind}) @scope\n" for trait in ("trait: (_) @trait_of", "") for kind in _TYPES
+)
 _IMPORTS = """
 (mod_item name: (identifier) @name body: (_)) @module
 (mod_item name: (identifier) @name !body) @import
@@ -102,7 +106,7 @@ def _segments(path: Node | None) -> tuple[str, ...]:
 
 RUST = Rules(
     grammar=lambda _path: tree_sitter_rust.language(),
-    definitions=_DEFINITIONS,
+    definitions=_DEFINITIONS + _IMPLS,
     imports=_IMPORTS,
     symbols=_symbols,
     written=_written,

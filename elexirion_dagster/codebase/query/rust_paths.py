@@ -16,6 +16,7 @@ class _Crates:
 
     def __init__(self, repository: Repository) -> None:
         self._paths = repository.paths
+        self._folders = repository.folders
         self._homes = {folder(path) for path in repository.named("Cargo.toml")}
         self._named = {name: home for home in sorted(self._homes) for name in _names(repository, home)}
 
@@ -59,10 +60,10 @@ class _Crates:
         """The file of the longest way that leads through modules in files."""
         found = None
         for segment in segments:
-            declared = self._declared(place, segment)
-            if declared is None:
+            declared, inside = self._declared(place, segment), below(place, segment)
+            if declared is None and inside not in self._folders:  # a folder alone: modules of an inline module
                 break
-            found, place = declared, below(place, segment)
+            found, place = declared or found, inside
         return found
 
     def _itself(self, place: str) -> str | None:
@@ -80,7 +81,7 @@ class _Crates:
         return name in _ROOTS or any(home == below(crate, target) for crate in self._crate(path) for target in _TARGETS)
 
     def _crate(self, path: str) -> Iterator[str]:
-        yield from (place for place in ancestors(path)[:] if place in self._homes)
+        yield from (place for place in ancestors(path) if place in self._homes)
 
     def _root(self, path: str) -> str | None:
         """The file that `crate` means in a file."""

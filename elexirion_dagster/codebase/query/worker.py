@@ -8,7 +8,6 @@ import json
 import signal
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -54,9 +53,9 @@ def read(path: str, language: str, data: bytes, wanted: str) -> Mapping[str, Any
     grammar = Language(rules.grammar(path))
     root = parse(grammar, data)
     if wanted == "symbols":
-        found = [asdict(symbol) for symbol in rules.symbols(matches(compiled(grammar, rules.definitions), root))]
+        found = [symbol.to_json() for symbol in rules.symbols(matches(compiled(grammar, rules.definitions), root))]
     else:
-        found = [asdict(written) for written in rules.written(matches(compiled(grammar, rules.imports), root))]
+        found = [written.to_json() for written in rules.written(matches(compiled(grammar, rules.imports), root))]
     broken = bad_line(grammar, root)
     if broken is not None and not reason:
         line, reason = broken, f"not understood on line {broken}; what could be read besides is in the answer"
