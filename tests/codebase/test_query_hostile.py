@@ -3,15 +3,17 @@
 import json
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
 from elexirion_dagster.codebase.query.code_base import open_code
-from elexirion_dagster.codebase.query.contents import find_symbols
+from elexirion_dagster.codebase.query.contents import find_files, find_symbols
 from elexirion_dagster.codebase.query.dependencies import find_impact, find_imports
 from elexirion_dagster.codebase.query.survey import Means
 from elexirion_dagster.codebase.query.worker import read
+from elexirion_dagster.errors import Cancelled
 
 LANGUAGES = {
     "python": ("a.py", "def good():\n    pass\n"),
@@ -56,7 +58,7 @@ def test_the_reader_survives_what_is_no_text_of_the_language(language):
     answer = read(path, language, latin, "symbols")
     assert "good" in {one["name"] for one in answer["found"]}
     assert (answer["line"], "not UTF-8" in answer["reason"]) == (source.count("\n") + 1, True)
-    for data in (b"", b"\xef\xbb\xbf" + source.encode(), bytes(range(256)), "ð’œ\u2028𝒜".encode()):
+    for data in (b"", b"\xef\xbb\xbf" + source.encode(), bytes(range(256)), "\U0001d49c\u2028\u200f".encode()):
         assert isinstance(read(path, language, data, "symbols")["found"], list)
 
 
@@ -144,3 +146,17 @@ def test_a_circle_of_imports_ends(tmp_path):
         (tmp_path / f"m{index}.py").write_text(f"import m{(index + 1) % 5}\n")
     impact = find_impact(ask(tmp_path), of=["m0.py"], max_depth=None)
     assert [(one["path"], one["depth"]) for one in impact.records] == [(f"m{5 - n}.py", n) for n in range(1, 5)]
+
+
+def test_a_cancelled_question_is_given_up(tmp_path):
+    (tmp_path / "a.py").write_text("import b\n")
+    means = Means(workers=2, timeout_s=60, cancelled=threading.Event())
+    code = open_code(tmp_path, include=(), exclude=(), languages=(), means=means)
+    means.cancelled.set()
+    for ask_for in (
+        lambda: find_symbols(code, name=None, kinds=()),
+        lambda: find_impact(code, of=["a.py"], max_depth=None),
+        lambda: find_files(code, name=None, contains="import"),
+    ):
+        with pytest.raises(Cancelled):
+            ask_for()

@@ -18,7 +18,9 @@ PYTHON = {
     "src/shop/types.py": "import types\n",
     "tests/conftest.py": "",
     "tests/rehearsed.py": "",
-    "tests/unit/test_prices.py": "import shop.prices\nfrom shop import price, tax\nimport rehearsed\nimport shop.gone\n",
+    "tests/unit/test_prices.py": (
+        "import shop.prices\nfrom shop import price, tax\nimport rehearsed\nimport shop.gone\n"
+    ),
     "tools/run.py": "import beside\nif True:\n    from shop import tax\n",
     "tools/beside.py": "import beside\n",
 }
@@ -64,7 +66,9 @@ RUST = {
     "core-lib/Cargo.toml": '[package]\nname = "core-lib"\n',
     "core-lib/src/lib.rs": "pub mod a;\nmod inline { pub mod leaf; }\npub use crate::a::deep::Thing;\nuse std::fmt;\n",
     "core-lib/src/a.rs": "pub mod deep;\nuse super::inline::leaf::L;\nuse self::deep::{Thing, self as d};\n",
-    "core-lib/src/a/deep.rs": "use super::{x, super::inline};\n#[cfg(test)]\nmod tests { use super::*; use crate::a::y; }\n",
+    "core-lib/src/a/deep.rs": (
+        "use super::{x, super::inline};\n#[cfg(test)]\nmod tests { use super::*; use crate::a::y; }\n"
+    ),
     "core-lib/src/inline/leaf.rs": "",
     "core-lib/tests/all.rs": "mod common;\nuse core_lib::a::deep::*;\nuse core_lib::Root;\nextern crate serde;\n",
     "core-lib/tests/common/mod.rs": "",
