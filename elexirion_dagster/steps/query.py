@@ -11,7 +11,7 @@ from elexirion_dagster.records import Json, StepResult
 from elexirion_dagster.spec.query import QueryStep
 from elexirion_dagster.steps.context import StepContext
 
-_FROM_SOURCE = ("name", "module", "names", "parent")
+_FROM_SOURCE = ("name", "module", "names", "parent", "reason")
 """Fields whose text is written by whoever wrote the code, so a secret may stand there."""
 
 
@@ -34,7 +34,7 @@ def run(step: QueryStep, ctx: StepContext) -> StepResult:
     verb, answer = _answer(step, code, ctx)
     data = {
         verb: _redacted(answer.records, ctx),
-        "unparsed": answer.unparsed,
+        "unparsed": _redacted(answer.unparsed, ctx),
         "root": str(code.root),
         "source": code.listed.source,
         "note": code.listed.note,

@@ -13,7 +13,7 @@ from elexirion_dagster.codebase.query.contents import find_files, find_symbols
 from elexirion_dagster.codebase.query.dependencies import find_impact, find_imports
 from elexirion_dagster.codebase.query.survey import Means
 from elexirion_dagster.codebase.query.worker import read
-from elexirion_dagster.errors import Cancelled
+from elexirion_dagster.errors import Cancelled, InputError
 
 LANGUAGES = {
     "python": ("a.py", "def good():\n    pass\n"),
@@ -160,3 +160,11 @@ def test_a_cancelled_question_is_given_up(tmp_path):
     ):
         with pytest.raises(Cancelled):
             ask_for()
+
+
+def test_an_answer_too_long_to_keep_is_refused(tmp_path):
+    for index in range(4):
+        (tmp_path / f"a{index}.go").write_text("package a\n" + "func f() {}\n" * 60_000)
+    with pytest.raises(InputError, match="200,000 records"):
+        find_symbols(ask(tmp_path), name=None, kinds=())
+    assert find_symbols(ask(tmp_path), name="g", kinds=()).records == []

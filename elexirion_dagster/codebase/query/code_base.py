@@ -37,13 +37,17 @@ class Code:
         """The chosen files that are written in one of the languages."""
         return [file for file in self.chosen if file["language"] in self.languages]
 
+    def bound(self, records: int) -> None:
+        """Raise InputError where an answer would have too many records."""
+        if records > MOST_RECORDS:
+            raise InputError(
+                f"the answer has more than {MOST_RECORDS:,} records",
+                mend="Ask about fewer files with include, exclude or languages.",
+            )
+
     def answer(self, records: list[Record], unread: Sequence[Unread]) -> Answer:
         """Put an answer together. Raises InputError where it is too long."""
-        if len(records) > MOST_RECORDS:
-            raise InputError(
-                f"the answer has {len(records):,} records, at most {MOST_RECORDS:,} can be given",
-                mend="Ask for fewer files with include, exclude or languages.",
-            )
+        self.bound(len(records))
         named = sorted([*self.skipped, *unread], key=lambda one: one.path)
         return Answer(records, [asdict(one) for one in named])
 

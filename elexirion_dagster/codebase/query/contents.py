@@ -47,4 +47,5 @@ def find_symbols(code: Code, *, name: str | None, kinds: Sequence[str]) -> Answe
         for path, symbols in found:
             kept = [one for one in symbols if (not kinds or one["kind"] in kinds) and (not name or fits(one["name"]))]
             by_path[path] = [{"path": path, **one, "language": languages[path]} for one in kept]
+        code.bound(sum(len(symbols) for symbols in by_path.values()))
     return code.answer([record for path in sorted(by_path) for record in by_path[path]], unread)

@@ -147,6 +147,7 @@ def _imports(code: Code, files: Sequence[Record]) -> _Imports:
     for found, bad in survey(code.root, files, "imports", code.means):
         by_path.update(found)
         unread += bad
+        code.bound(sum(len(imports) for imports in by_path.values()))
     every = [(path, Written.from_json(one)) for path in sorted(by_path) for one in by_path[path]]
     modules: dict[str, list[str]] = {}
     for path, written in every:

@@ -24,7 +24,7 @@ _PACKAGES = Path(__file__).parents[3]
 _PROGRAM = "import sys; sys.path.insert(0, sys.argv[1]); from {module} import main; main()"
 _COMMAND = (_PROGRAM.format(module="elexirion_dagster.codebase.query.worker"), str(_PACKAGES))
 _MOST_FILES, _LEAST_FILES = 400, 40
-_OUTPUT_BYTES = 256 * 1024 * 1024
+_OUTPUT_BYTES = 64 * 1024 * 1024
 _MEMORY_MB = 1024
 _REASON_CHARACTERS = 300
 
