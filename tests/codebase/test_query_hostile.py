@@ -13,7 +13,7 @@ from elexirion_dagster.codebase.query.contents import find_files, find_symbols
 from elexirion_dagster.codebase.query.dependencies import find_impact, find_imports
 from elexirion_dagster.codebase.query.survey import Means
 from elexirion_dagster.codebase.query.worker import read
-from elexirion_dagster.errors import Cancelled, InputError
+from elexirion_dagster.errors import Cancelled, ElexirionError, InputError
 
 LANGUAGES = {
     "python": ("a.py", "def good():\n    pass\n"),
@@ -168,3 +168,11 @@ def test_an_answer_too_long_to_keep_is_refused(tmp_path):
     with pytest.raises(InputError, match="200,000 records"):
         find_symbols(ask(tmp_path), name=None, kinds=())
     assert find_symbols(ask(tmp_path), name="g", kinds=()).records == []
+
+
+def test_a_question_that_is_out_of_time_fails_with_that_cause(tmp_path):
+    (tmp_path / "slow.rs").write_text("a?b:" * 250_000)
+    code = open_code(tmp_path, include=(), exclude=(), languages=(), means=Means(workers=1, timeout_s=0.2))
+    with pytest.raises(ElexirionError) as error:
+        find_symbols(code, name=None, kinds=())
+    assert error.value.cause == "timeout"

@@ -71,7 +71,6 @@ def test_a_secret_in_the_source_is_not_kept(start, tree):
         ("impact: {of: ../outside.py}", "bad_input"),
         ("imports: {of: 7}", "bad_input"),
         ("symbols: {name: '[z-a]'}", "bad_input"),
-        ("symbols: {}, timeout_s: 0.01", "timeout"),
     ],
 )
 def test_what_cannot_be_answered_is_refused_with_its_cause(one, tree, question, cause):
