@@ -10,7 +10,8 @@ from elexirion_dagster.errors import InputError, PipelineError, Problem
 from elexirion_dagster.inputs import complete_inputs
 from elexirion_dagster.records import Json
 from elexirion_dagster.settings import Settings
-from elexirion_dagster.spec.pipeline import Input, Pipeline
+from elexirion_dagster.spec.inputs import Input
+from elexirion_dagster.spec.pipeline import Pipeline
 from elexirion_dagster.spec.schema import editor_schema
 from elexirion_dagster.yamlio import load_text
 
