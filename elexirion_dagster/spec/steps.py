@@ -166,6 +166,11 @@ def inner_steps(step: StepBase) -> tuple["Step", ...]:
     return tuple(inner for steps in branches(step).values() for inner in steps)
 
 
+def is_composite(step: StepBase) -> bool:
+    """Whether a step is made of steps, those of a pipeline it runs included."""
+    return isinstance(step, PipelineStep) or bool(inner_steps(step))
+
+
 def inner_names(step: StepBase) -> frozenset[str]:
     """Names that a composite brings into the scope of its inner steps."""
     match step:
@@ -178,5 +183,7 @@ def inner_names(step: StepBase) -> frozenset[str]:
 
 
 def asks_model(step: StepBase) -> bool:
-    """Whether the step, or one inside it, calls a model."""
+    """Whether the step, or one inside it, calls a model, or may: of a pipeline that it runs only the name is known."""
+    if isinstance(step, PipelineStep):
+        return isinstance(step.pipeline, str) or any(asks_model(inner) for inner in step.pipeline.steps)
     return isinstance(step, LlmStep) or any(asks_model(inner) for inner in inner_steps(step))
