@@ -43,7 +43,15 @@ BELOW: dict[str, set[str]] = {
     # floor 3
     "calls": {"providers", "store", "prompting", "spec"},  # spec: Retry is the language's word, and what a call obeys
     # floor 4
-    "steps": {"calls", "spec", "inputs", "prompting", "codebase", "store", "providers"},  # providers: a model's name, abilities,
+    "steps": {
+        "calls",
+        "spec",
+        "inputs",
+        "prompting",
+        "codebase",
+        "store",
+        "providers",
+    },  # providers: a model's name, abilities,
     # and which causes move on to the next model; sending stays with calls
     # floor 5: ONE step, and ONE run with its pins, limits and workspace
     "runner": {"steps", "calls", "store", "spec"},

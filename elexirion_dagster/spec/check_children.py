@@ -30,7 +30,7 @@ def _check_inputs(step: PipelineStep, path: Path, child: Pipeline, engine: Engin
         elif _is_constant(value, engine) and not child.inputs[name].accepts(value):
             declared = child.inputs[name]
             allowed = f" out of {list(declared.enum)}" if declared.enum else ""
-            yield Issue(at, f"the input {name} of {child.name} must be a {declared.type}{allowed}, got {value!r}")
+            yield Issue(at, f"the input {name} of {child.name} must be {declared.kind}{allowed}, got {value!r}")
     for name, declared in child.inputs.items():
         if declared.required and name not in step.inputs:
             message = f"{child.name} needs the input {name} ({declared.type})"
