@@ -111,7 +111,8 @@ class _UnderWay:
             ready = sorted(sorter.get_ready(), key=position.__getitem__)
             self._ctx.shared.threads.each(self._work, [position[name] for name in ready], max_parallel=len(ready))
             sorter.done(*ready)
-            self._ctx.shared.progress(self._ctx.path, len(self._results), 0, len(self._steps), None)
+            failed = sum(result.status == "failed" for result in self._results.values())
+            self._ctx.shared.progress(self._ctx.path, len(self._results), failed, len(self._steps), None)
 
     def _failed(self) -> bool:
         ends = {step.name for step in self._steps if not step.continue_on_error}
