@@ -247,14 +247,19 @@ def _never(step: StepBase, path: Path, engine: Engine) -> Iterator[Issue]:
     if isinstance(step, SwitchStep) and _is_constant(step.value, engine):
         message = f"the value {step.value!r} never changes, so one branch is all that can run"
         yield Issue((*path, "value"), message, "Use a template.", warning=True)
+    if isinstance(step, WhileStep) and (
+        isinstance(step.condition, bool) or _is_constant(step.condition, engine, condition=True)
+    ):
+        message = f"the condition {step.condition!r} of {step.name!r} never changes"
+        yield Issue((*path, "condition"), message, "Refer to what the steps inside change.", warning=True)
     if isinstance(step, ForEachStep) and step.items == []:
         message = f"the items of {step.name!r} are an empty list, so its steps can never run"
         yield Issue((*path, "items"), message, "Refer to a list.", warning=True)
 
 
-def _is_constant(template: str, engine: Engine) -> bool:
+def _is_constant(template: str, engine: Engine, *, condition: bool = False) -> bool:
     try:
-        return not engine.references(template)
+        return not engine.references(template, condition=condition)
     except ExpressionError:
         return False
 
