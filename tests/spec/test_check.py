@@ -202,6 +202,7 @@ def test_steps_that_nothing_can_reach_are_doubtful(step, warning):
     assert any(warning in message for message in warnings(step))
 
 
+ASKS = "{name: i, type: llm, prompt: x}"
 LOOP = '{name: on, type: while, max_iterations: 2, condition: "%s", steps: [%s]}'
 
 
