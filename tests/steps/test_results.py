@@ -18,6 +18,7 @@ STEPS = {
     "command": "type: command, run: 'true'",
     "analyze": "type: analyze, tools: [ruff], paths: []",
     "set": "type: set, vars: {x: 1}",
+    "sql": "type: sql, tables: {t: [{a: 1}]}, query: SELECT a FROM t",
 }
 ASKS = ("llm", "for_each", "while", "switch", "pipeline")
 
