@@ -52,6 +52,8 @@ def run_resource(pipeline: Pipeline, settings: Settings, pipelines: Pipelines = 
             yield run
         finally:
             run.close()
+            if run.kept is not None and context.log is not None:
+                context.log.info(run.kept)
 
     return resource
 

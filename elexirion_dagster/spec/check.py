@@ -36,6 +36,7 @@ _RESERVED: Mapping[type[StepBase], Mapping[str, str]] = {ForEachStep: RESERVED_I
 _ROOTS = ("inputs", "steps", "vars", "run")
 _Seen = Literal["above", "others", "all"]
 """Which steps beside it a step may refer to: those above, all others, or with itself all (of the turn before)."""
+_NAMED = 'Write worktree_of: "{{ inputs.repo }}", with repo an input of type path.'
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,7 @@ def check(pipeline: Pipeline, engine: Engine, pipelines: Pipelines = NO_PIPELINE
     return [
         *_check_body(pipeline, (), engine, pipelines),
         *check_children(pipeline, engine, pipelines),
+        *_check_workspace(pipeline, engine, pipelines),
         *check_root(pipeline),
     ]
 
@@ -282,3 +284,22 @@ def _check_outputs(pipeline: Pipeline, outputs: Mapping[str, Json], at: Path, en
     scope = replace(_start(pipeline), steps={step.name: step for step in pipeline.steps}, vars=_all_vars(pipeline))
     for text in texts(dict(outputs), at):
         yield from _check_expression(text, (), scope, engine)
+
+
+def _check_workspace(pipeline: Pipeline, engine: Engine, pipelines: Pipelines) -> Iterator[Issue]:
+    if pipeline.workspace is None:
+        return
+    at = ("workspace", "worktree_of")
+    try:
+        chains = sorted(engine.references(pipeline.workspace.worktree_of))
+    except ExpressionError as error:
+        yield Issue(at, error.message, error.mend)
+        return
+    for chain in chains:
+        if chain[0] != "inputs":
+            yield Issue(at, f"worktree_of is settled before the first step, so {chain[0]!r} is not known there", _NAMED)
+        else:
+            yield from _check_chain(chain, at, _start(pipeline, pipelines))
+    declared = [pipeline.inputs[chain[1]] for chain in chains if chain[1:] and chain[1] in pipeline.inputs]
+    if not chains or any(one.type != "path" for one in declared):
+        yield Issue(at, "worktree_of names no input of type path, and the run may work on no other", _NAMED)

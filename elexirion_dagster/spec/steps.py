@@ -3,11 +3,11 @@
 import re
 from typing import Annotated, ClassVar, Literal, get_args
 
-from pydantic import Discriminator, Field, StringConstraints, Tag
+from pydantic import Field, StringConstraints
 
 from elexirion_dagster.records import Json
 from elexirion_dagster.spec.analyze import AnalyzeStep
-from elexirion_dagster.spec.base import Budget, Name, Spec, StepBase
+from elexirion_dagster.spec.base import BY_FORM, MAP, OTHER, Budget, Name, Spec, StepBase
 from elexirion_dagster.spec.command import CommandStep
 from elexirion_dagster.spec.files import FilesStep
 from elexirion_dagster.spec.inputs import Input
@@ -90,10 +90,6 @@ class InlinePipeline(Spec):
     """Templates of its results."""
 
 
-def _written(value: Json) -> str:
-    return "reference" if isinstance(value, str) else "inline"
-
-
 class PipelineStep(StepBase):
     """Run another pipeline as one step: inputs in, outputs out, nothing else of either seen by the other."""
 
@@ -101,8 +97,8 @@ class PipelineStep(StepBase):
 
     type: Literal["pipeline"]
     pipeline: Annotated[
-        Annotated[str, StringConstraints(min_length=1), Tag("reference")] | Annotated[InlinePipeline, Tag("inline")],
-        Discriminator(_written),
+        Annotated[str, StringConstraints(min_length=1), OTHER] | Annotated[InlinePipeline, MAP],
+        BY_FORM,
     ]
     """Name of a pipeline, path of its file relative to this one (`./x.yaml`), or the pipeline itself."""
     inputs: dict[Name, Json] = {}

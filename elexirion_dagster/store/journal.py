@@ -14,6 +14,7 @@ A line is `{"v": 1, "kind": …, "ts": "…Z", "root_run": …, "run": …, …f
 | `partial` | path, text, note |
 | `findings` | path, findings, unparsed |
 | `outputs` | outputs |
+| `workspace` | path, kept |
 | `run_finished` | status, cause, message, duration_s, cost_usd |
 
 `partial` is there only where calls are streamed to somebody who looks: lines of an answer as they come in, or a note of
@@ -50,6 +51,7 @@ Kind = Literal[
     "partial",
     "findings",
     "outputs",
+    "workspace",
     "run_finished",
 ]
 

@@ -70,6 +70,11 @@ class Replay:
     _replies: dict[tuple[str, str, int], _Place] = field(default_factory=dict)
     _steps: dict[tuple[str, str], _Place] = field(default_factory=dict)
 
+    @property
+    def finished(self) -> frozenset[str]:
+        """The paths of the steps that finished without failing."""
+        return frozenset(path for path, _ in self._steps)
+
     @classmethod
     def load(cls, home: Home, root_run: str) -> Self:
         """Read all files of the root run once. StorageError on a newer format."""

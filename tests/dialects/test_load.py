@@ -94,7 +94,9 @@ def test_a_wrong_shape_is_refused_where_it_stands(step, line, message, mend):
         ("inputs: {x: {type: strin}}\n", "expected 'string'"),
         ("inputs: {x: {type: integer, default: a}}\n", "the default 'a' is not an integer"),
         ("inputs: {x: {type: integer, enum: [a]}}\n", "enum is for inputs of type string"),
-        ("workspace: {worktree_of: x}\n", "needs a later version"),
+        ("workspace: {worktree_of: x}\n", "names no input of type path"),
+        ('workspace: {worktree_of: "{{ inputs.x }}"}\n', "inputs.x is not declared"),
+        ('workspace: {worktree_of: "{{ run.id }}"}\n', "'run' is not known there"),
         ("fallback: [{on: [timeout]}]\n", "exactly one of change"),
         ("partitions: {by: line}\n", "expected 'file'"),
     ],
@@ -233,3 +235,12 @@ def test_a_long_chain_of_steps_is_no_matter_of_recursion():
 def test_what_is_dumped_loads_the_same():
     data = load_text(GOOD).data
     assert load_string(dump(data)).pipeline == load_string(GOOD).pipeline
+
+
+def test_a_worktree_is_made_of_a_path_input_only():
+    text = (
+        "name: p\ninputs: {x: {type: string}}\n"
+        'workspace: {worktree_of: "{{ inputs.x }}"}\nsteps: [{name: s, type: set, vars: {x: 1}}]\n'
+    )
+    problem = only(text)
+    assert (problem.line, "no input of type path" in problem.message) == (3, True)

@@ -279,3 +279,20 @@ steps:
     result = one(text, items=["a", "b"])
     assert result.cost_usd == 0.0
     assert result.usage.total_tokens > 0
+
+
+def test_a_thread_from_elsewhere_waits_for_a_permit_unless_the_run_is_cancelled():
+    threads, cancelled, entered = Threads(1), threading.Event(), threading.Event()
+
+    def enter():
+        with threads.seat(deadline=None, cancelled=cancelled):
+            entered.set()
+
+    with threads.seat(deadline=None, cancelled=cancelled):
+        waiting = threading.Thread(target=enter)
+        waiting.start()
+        assert not threads.take()
+        cancelled.set()
+        assert entered.wait(20)
+    waiting.join(20)
+    assert threads.take()

@@ -7,7 +7,7 @@ from gated import Gate
 from elexirion_dagster.dialects.load import load_any
 from elexirion_dagster.providers.base import ProviderError
 from elexirion_dagster.providers.fake import FakeProvider, Rule
-from elexirion_dagster.records import StepResult
+from elexirion_dagster.records import StepResult, Usage
 from elexirion_dagster.run import Run, RunInfo, pipeline_hash
 from elexirion_dagster.settings import Settings
 from elexirion_dagster.store.home import Home, open_home
@@ -270,6 +270,22 @@ def test_a_failure_inside_is_the_steps_and_what_was_spent_is_told(start):
     sub = start(text).all()["sub"]
     assert (sub.status, sub.error.cause, sub.data) == ("failed", "bad_input", None)
     assert sub.usage is not None
+
+
+def test_the_budget_of_a_child_is_spent_by_its_own_calls_only(files):
+    files.write(
+        child="budget: {tokens: 3000}\nmodel: fake\nsteps: [{name: ask, type: llm, prompt: x, max_tokens: 2000}]\n",
+        parent="steps:\n- {name: before, type: llm, prompt: x, max_tokens: 2900}\n"
+        "- name: each\n  type: for_each\n  items: [1, 2]\n  steps: [{name: sub, type: pipeline, pipeline: child}]\n"
+        "- {name: more, type: pipeline, pipeline: {budget: {tokens: 3000}, steps: ["
+        "{name: one, type: llm, prompt: x, max_tokens: 2000}, {name: two, type: llm, needs: [one], prompt: x,"
+        " max_tokens: 2000}]}}\n",
+    )
+    rules = [Rule(text="x", usage=Usage(input_tokens=10, output_tokens=1500))]
+    results = files.run("parent", rules=rules)
+    assert [results[name].status for name in ("before", "each", "more")] == ["succeeded", "succeeded", "failed"]
+    assert results["more"].error.cause == "budget_exceeded"
+    assert results["more"].usage.output_tokens == 1500
 
 
 def test_the_budget_of_seconds_ends_a_child_in_the_middle(start):
