@@ -42,6 +42,7 @@ from elexirion_dagster.store.home import open_home
 from elexirion_dagster.store.journal import JournalWriter
 from elexirion_dagster.store.ledger import Ledger, Limit
 from elexirion_dagster.store.replay import Replay
+from elexirion_dagster.store.tool_log import ToolLog
 from elexirion_dagster.store.turns import Turns
 from elexirion_dagster.tags import MODEL_TAG, RECOVERY_TAG, STREAM_TAG, TENANT_TAG
 from elexirion_dagster.workspace import workspace_of, worktree_in
@@ -179,6 +180,9 @@ class Run:
             partials=Partials(self._redactor, lambda *_: None, None),
             children=Children(self._pipelines, engine),
             under_way=(self.pipeline.name,),
+            inside="",
+            sessions=self._pins.sessions(self._replay, self.info.root_run),
+            tool_log=ToolLog(self.journal, self._replay),
         )
 
     def _announce(self) -> None:

@@ -17,6 +17,7 @@ from elexirion_dagster.spec.issues import Issue, Path, meant, unknown
 from elexirion_dagster.spec.llm import LlmStep
 from elexirion_dagster.spec.pipeline import Pipeline
 from elexirion_dagster.spec.references import Chain, Expression, asks_inside, chains_of, expressions, texts
+from elexirion_dagster.spec.sessions import faults as session_faults
 from elexirion_dagster.spec.steps import (
     ForEachStep,
     PipelineStep,
@@ -75,6 +76,7 @@ def _check_body(pipeline: Pipeline, at: Path, engine: Engine, pipelines: Pipelin
     yield from _walk(pipeline.steps, (*at, "steps"), scope, engine, seen="others")
     yield from _check_graph(pipeline, at, engine, pipelines)
     yield from _check_outputs(pipeline, pipeline.outputs, (*at, "outputs"), engine)
+    yield from (Issue((*at, *place), message, mend) for place, message, mend in session_faults(pipeline.steps))
 
 
 def _start(pipeline: Pipeline, pipelines: Pipelines = NO_PIPELINES) -> _Scope:
@@ -203,7 +205,7 @@ def _check_chain(chain: Chain, at: Path, scope: _Scope) -> Iterator[Issue]:
 
 
 def _check_result(step: StepBase, rest: list[str], at: Path) -> Iterator[Issue]:
-    fields = (*RESULT_FIELDS, "results") if isinstance(step, ForEachStep | WhileStep) else RESULT_FIELDS
+    fields = (*RESULT_FIELDS, "results") if _has_results(step) else RESULT_FIELDS
     if rest and rest[0] not in fields:
         yield unknown(at, f"a {step.type} step has no field {rest[0]!r}", rest[0], fields)  # type: ignore[attr-defined]
     elif isinstance(step, LlmStep) and rest[:1] == ["data"] and len(rest) > 1:
@@ -213,6 +215,10 @@ def _check_result(step: StepBase, rest: list[str], at: Path) -> Iterator[Issue]:
         elif schema.get("additionalProperties") is False and rest[1] not in schema.get("properties", {}):
             known = schema.get("properties", {})
             yield unknown(at, f"the output of {step.name} has no field {rest[1]!r}", rest[1], known)
+
+
+def _has_results(step: StepBase) -> bool:
+    return isinstance(step, ForEachStep | WhileStep) or (isinstance(step, LlmStep) and step.samples > 1)
 
 
 def _check_inner(step: StepBase, path: Path, scope: _Scope, engine: Engine) -> Iterator[Issue]:

@@ -1,5 +1,6 @@
 """What a step is given: its scope, its deadline, and the run's shared means."""
 
+import hashlib
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -22,6 +23,8 @@ from elexirion_dagster.steps.children import Children
 from elexirion_dagster.steps.partials import Partials
 from elexirion_dagster.steps.threads import Threads
 from elexirion_dagster.store.journal import JournalWriter
+from elexirion_dagster.store.sessions import Sessions
+from elexirion_dagster.store.tool_log import ToolLog
 from elexirion_dagster.templating.keyed import Keyed
 
 Scope = Mapping[str, Any]
@@ -102,6 +105,10 @@ class Shared:
     children: Children
     under_way: tuple[str, ...]
     """The pipelines around the step, the run's own first; inline ones have no name that could be met again."""
+    inside: str
+    """Path of the pipeline step around the step; nothing at the top."""
+    sessions: Sessions
+    tool_log: ToolLog
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +149,12 @@ class StepContext:
             run_step=self.run_step,
             deadline=self.deadline,
         )
+
+    def conversation(self, session: str) -> str:
+        """The name under which a session is kept: inside a pipeline step it is one of its own."""
+        if not self.shared.inside:
+            return session
+        return f"{session}_in_{hashlib.sha256(self.shared.inside.encode()).hexdigest()[:12]}"
 
     def told(self, error: ElexirionError) -> StepError:
         """An error as a result carries it, secrets left out."""

@@ -68,6 +68,7 @@ def _shared(child: Child, inputs: Mapping[str, Json], ctx: StepContext) -> Share
         threads=outer.threads if threads is None else outer.threads.within(threads),
         granted=(*places, outer.workspace),
         ceiling=outer.ceiling if budget.usd is None else f"at most {dollars(budget.usd)}",
+        inside=ctx.path,
         under_way=(*outer.under_way, pipeline.name) if child.named else outer.under_way,
     )
 

@@ -66,6 +66,11 @@ class Home:
         return self.path / "prompts"
 
     @property
+    def sessions(self) -> Path:
+        """Folder of `<pipeline>/<session>.jsonl`, the conversations that outlive a run."""
+        return self.path / "sessions"
+
+    @property
     def runs(self) -> Path:
         """Folder of the runs' workspaces."""
         return self.path / "runs"

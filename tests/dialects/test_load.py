@@ -50,7 +50,8 @@ def test_a_problem_names_file_line_and_column():
         ("  - {name: s, prompt: x}", 4, "the step has no type", "Types: llm, for_each"),
         ("  - {name: S-1, type: set, vars: {x: 1}}", 4, "'S-1' is no name", None),
         ("  - {type: set, vars: {x: 1}}", 4, "the key 'name' is missing", "Add it."),
-        ("  - {name: s, type: llm}", 4, "the key 'prompt' is missing", "Add it."),
+        ("  - {name: s, type: llm}", 4, "expected exactly one of prompt and messages", None),
+        ("  - {name: s, type: for_each, items: [1]}", 4, "the key 'steps' is missing", "Add it."),
         ("  - {name: s, type: llm, prompt: [a]}", 4, "prompt: expected a text, got ['a']", None),
         ("  - {name: s, type: llm, prompt: x, max_tokens: many}", 4, "max_tokens: expected a whole number", None),
         ("  - {name: s, type: llm, prompt: x, needs: a}", 4, "needs: expected a list, got 'a'", None),
@@ -110,7 +111,6 @@ def test_a_wrong_root_key_is_refused_on_its_line(root, message):
 def test_every_fault_is_told_once_and_in_order():
     text = HEAD + "  - {name: s, type: llm, promt: x}\n  - {name: s2, type: sett, vars: {}}\n"
     assert [(problem.line, problem.message) for problem in refused(text)] == [
-        (4, "the key 'prompt' is missing"),
         (4, "unknown key 'promt'"),
         (5, "unknown step type 'sett'"),
     ]

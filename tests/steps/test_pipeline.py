@@ -272,6 +272,36 @@ def test_a_failure_inside_is_the_steps_and_what_was_spent_is_told(start):
     assert sub.usage is not None
 
 
+def test_a_session_inside_is_a_conversation_of_its_own(start):
+    text = """
+model: fake
+steps:
+  - {name: before, type: llm, session: talk, prompt: outside}
+  - name: each
+    type: for_each
+    items: [a, b]
+    steps:
+      - name: sub
+        type: pipeline
+        inputs: {x: "{{ item }}"}
+        pipeline:
+          inputs: {x: {type: string}}
+          steps:
+            - {name: one, type: llm, session: talk, prompt: "first {{ inputs.x }}"}
+            - {name: two, type: llm, session: talk, prompt: "second {{ inputs.x }}"}
+"""
+    rehearsed = start(text)
+    assert rehearsed.all()["each"].status == "succeeded"
+    asked = [[turn.content[0].text for turn in request.messages[::2]] for request in rehearsed.fake.requests]
+    assert sorted(asked) == [
+        ["first a"],
+        ["first a", "second a"],
+        ["first b"],
+        ["first b", "second b"],
+        ["outside"],
+    ]
+
+
 def test_the_budget_of_a_child_is_spent_by_its_own_calls_only(files):
     files.write(
         child="budget: {tokens: 3000}\nmodel: fake\nsteps: [{name: ask, type: llm, prompt: x, max_tokens: 2000}]\n",
