@@ -1,6 +1,7 @@
 """Documents to pipelines: read, recognise the dialect, validate, check; every fault with its position."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
@@ -9,10 +10,12 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from elexirion_dagster.dialects.library import NO_FILES, Library
 from elexirion_dagster.errors import PipelineError, Problem
 from elexirion_dagster.expressions import Engine
 from elexirion_dagster.spec.base import NAME_PATTERN
 from elexirion_dagster.spec.check import check
+from elexirion_dagster.spec.children import Pipelines
 from elexirion_dagster.spec.pipeline import Pipeline
 from elexirion_dagster.spec.steps import STEP_MODELS
 from elexirion_dagster.yamlio import Document, load_file, load_text
@@ -30,44 +33,72 @@ _EXPECTED = {
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A pipeline, the document it came from, and what is doubtful about it."""
+    """A pipeline, the document it came from, what is doubtful about it, and the pipelines that it may run."""
 
     pipeline: Pipeline
     document: Document
     warnings: list[Problem] = field(default_factory=list)
+    pipelines: Pipelines = field(default_factory=dict)
 
 
-def load_any(path: Path) -> Loaded:
-    """Load the pipeline in a file. Raises PipelineError with every fault's file, line and mend."""
-    loaded = _from_document(load_file(path))
-    if loaded.pipeline.name != path.stem:
-        mend = f"Call the pipeline {path.stem!r} or the file {loaded.pipeline.name}.yaml."
-        message = f"the name {loaded.pipeline.name!r} is not the file's stem {path.stem!r}"
-        raise PipelineError([loaded.document.problem(message, ("name",), mend)])
+def load_any(path: Path, known: Mapping[str, Path] = NO_FILES) -> Loaded:
+    """Load the pipeline in a file, and those it may run. Raises PipelineError with every fault's file, line and mend.
+
+    `known` are the files of the pipelines that may be named; other files lie below the folder of the one that names
+    them, or beside a known one.
+    """
+    document = load_file(path)
+    loaded = _loaded(document, _shaped(document), Library(_read, known, path))
+    _check_stem(document, loaded.pipeline, path)
     return loaded
 
 
-def load_string(text: str, *, file: str | None = None) -> Loaded:
+def load_string(text: str, *, file: str | None = None, known: Mapping[str, Path] = NO_FILES) -> Loaded:
     """Load the pipeline in a text. Raises PipelineError like `load_any`."""
-    return _from_document(load_text(text, file=file))
+    document = load_text(text, file=file)
+    return _loaded(document, _shaped(document), Library(_read, known))
 
 
-def _from_document(document: Document) -> Loaded:
+def _read(path: Path) -> tuple[Document, Pipeline]:
+    """A file's document and the pipeline in it, which has the right shape and name and is not checked further."""
+    document = load_file(path)
+    pipeline = _shaped(document)
+    _check_stem(document, pipeline, path)
+    return document, pipeline
+
+
+def _check_stem(document: Document, pipeline: Pipeline, path: Path) -> None:
+    if pipeline.name != path.stem:
+        mend = f"Call the pipeline {path.stem!r} or the file {pipeline.name}.yaml."
+        message = f"the name {pipeline.name!r} is not the file's stem {path.stem!r}"
+        raise PipelineError([document.problem(message, ("name",), mend)])
+
+
+def _shaped(document: Document) -> Pipeline:
     if not isinstance(document.data, dict):
         mend = "A pipeline begins with name: and steps:."
         raise PipelineError([document.problem("expected a map of pipeline keys", (), mend)])
     try:
-        pipeline = Pipeline.model_validate(document.data)
+        return Pipeline.model_validate(document.data)
     except ValidationError as error:
         raise PipelineError(_problems(document, error.errors())) from error
-    issues = sorted(check(pipeline, Engine()), key=lambda issue: document.position(issue.path))
-    faults, doubts = (
-        [document.problem(issue.message, issue.path, issue.mend) for issue in issues if issue.warning is warning]
-        for warning in (False, True)
-    )
-    if faults:
-        raise PipelineError(faults)
-    return Loaded(pipeline, document, doubts)
+
+
+def _loaded(document: Document, pipeline: Pipeline, library: Library) -> Loaded:
+    """The pipeline, checked together with those it may run, whose faults stand after its own."""
+    family = library.family(document, pipeline)
+    faults, warnings = [], []
+    for index, (source, member) in enumerate(family.members.values()):
+        issues = check(member, Engine(), family.pipelines)
+        for issue in sorted(issues, key=lambda issue: source.position(issue.path)):
+            found = source.problem(issue.message, issue.path, issue.mend)
+            if not issue.warning:
+                faults.append(found)
+            elif index == 0:
+                warnings.append(found)
+    if faults or family.problems:
+        raise PipelineError([*family.problems, *faults])
+    return Loaded(pipeline, document, warnings, family.pipelines)
 
 
 def _problems(document: Document, details: list[ErrorDetails]) -> list[Problem]:
