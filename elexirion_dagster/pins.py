@@ -4,15 +4,19 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 
-from elexirion_dagster.errors import ElexirionError, InputError
+from elexirion_dagster.errors import ElexirionError, InputError, PolicyError
 from elexirion_dagster.providers.catalog import ModelRef, resolve
-from elexirion_dagster.records import Json
+from elexirion_dagster.providers.pricing import ModelPrice, cost_usd
+from elexirion_dagster.records import Json, Usage
 from elexirion_dagster.settings import Settings
+from elexirion_dagster.spec.base import Amounts
 from elexirion_dagster.spec.llm import LlmStep, Model
 from elexirion_dagster.spec.pipeline import Pipeline
+from elexirion_dagster.spec.steps import asked_steps
 from elexirion_dagster.steps.context import Slot
 from elexirion_dagster.store.home import Home
 from elexirion_dagster.store.journal import JournalWriter
+from elexirion_dagster.store.ledger import PRICE_MEND
 from elexirion_dagster.store.prompts import PromptVersion, Stale, current, read, slot_hash
 from elexirion_dagster.store.replay import Replay
 from elexirion_dagster.store.sessions import Sessions
@@ -129,6 +133,26 @@ class RunPins:
         except InputError as error:
             raise _gone(name_path, pinned) from error
         raise _gone(name_path, pinned)
+
+
+def check_prices(pipeline: Pipeline, pins: RunPins, prices: Mapping[str, ModelPrice], *, day: Amounts) -> None:
+    """Refuse to begin where a budget in dollars meets a model whose price is not known: PolicyError.
+
+    A model that cannot be found is told by the step that asks it, if it comes to that.
+    """
+    around = pipeline.budget.in_dollars or day.usd is not None
+    for step, in_dollars in asked_steps(pipeline.steps, in_dollars=around):
+        try:
+            models = pins.models(step.model) if in_dollars else ()
+        except ElexirionError:
+            continue
+        for model in models:
+            if cost_usd(model.provider, model.model, Usage(), prices) is None:
+                raise PolicyError(
+                    f"a budget in dollars holds for the step {step.name}, and the price of {model} is not known",
+                    cause="budget_exceeded",
+                    mend=PRICE_MEND,
+                )
 
 
 def _slot_of(version: PromptVersion) -> Slot:

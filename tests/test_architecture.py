@@ -39,9 +39,19 @@ BELOW: dict[str, set[str]] = {
     "codebase": set(),
     "dialects": {"spec"},
     # floor 3
-    "calls": {"providers", "store", "prompting", "spec"},  # spec: Retry is the language's word, and what a call obeys
+    "reservations": {"providers", "store", "spec"},  # what a call may spend; split from `calls` for length
+    "calls": {"reservations", "providers", "store", "prompting", "spec"},  # spec: Retry is the language's word, and
+    # what a call obeys
     # floor 4
-    "steps": {"calls", "spec", "prompting", "codebase", "store", "providers"},  # providers: a model's name, abilities,
+    "steps": {
+        "calls",
+        "reservations",
+        "spec",
+        "prompting",
+        "codebase",
+        "store",
+        "providers",
+    },  # providers: a model's name, abilities,
     # and which causes move on to the next model; sending stays with calls
     # floor 5: ONE step, and ONE run with its pins, limits and workspace
     "runner": {"steps", "calls", "store", "spec"},
@@ -57,6 +67,7 @@ BELOW: dict[str, set[str]] = {
         "workspace",
         "steps",
         "calls",
+        "reservations",
         "store",
         "spec",
         "providers",
@@ -80,7 +91,7 @@ BELOW |= {
     # floor 8
     "cli": {"operations", "reports"},  # reports: terminal tables are reports too
 }
-OPTIMIZER = {"spec", "prompting", "providers", "store", "codebase", "calls", "dialects"}
+OPTIMIZER = {"spec", "prompting", "providers", "store", "codebase", "calls", "reservations", "dialects"}
 
 FENCES: dict[str, set[str]] = {
     "dagster": {"compiler", "execution", "operations", "definitions", "component", "optimizer_assets"},

@@ -1,6 +1,6 @@
 """A pipeline's real run whose models are a script: no key, no cost, nothing of it leaves the machine."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,9 +13,8 @@ from elexirion_dagster.records import Usage
 from elexirion_dagster.rehearsal.script import load_script
 from elexirion_dagster.rehearsal.server import RehearsalServer
 from elexirion_dagster.settings import Settings
-from elexirion_dagster.spec.llm import LlmStep
 from elexirion_dagster.spec.pipeline import Pipeline
-from elexirion_dagster.spec.steps import Step, inner_steps
+from elexirion_dagster.spec.steps import asked_steps
 from elexirion_dagster.store.database import ingest, query
 from elexirion_dagster.store.home import Home, open_home, storage_error
 from elexirion_dagster.tags import MODEL_TAG
@@ -90,26 +89,13 @@ def _home(path: Path) -> Home:
 
 def _unplayable(pipeline: Pipeline, settings: Settings) -> str | None:
     """Why the pipeline's models cannot keep their names: no wire to play them on, or a budget without a price."""
-    for name in _words(pipeline):
-        if name.partition("/")[0] not in _SERVED:
-            return f"{name} has no server that could be played"
-        if pipeline.budget.usd is None:
-            continue
-        for model in resolve(name, settings):
-            if cost_usd(model.provider, model.model, Usage(), own_prices(settings.prices)) is None:
-                return f"the price of {model} is not known, which a budget in dollars needs"
-    return None
-
-
-def _words(pipeline: Pipeline) -> Iterator[str]:
-    """Every word by which the pipeline's llm steps name a model."""
-    for step in _llm_steps(pipeline.steps):
+    around = pipeline.budget.in_dollars or settings.budget_usd_per_day is not None
+    for step, in_dollars in asked_steps(pipeline.steps, in_dollars=around):
         word = step.model or pipeline.model
-        yield from (word,) if isinstance(word, str) else word
-
-
-def _llm_steps(steps: tuple[Step, ...]) -> Iterator[LlmStep]:
-    for step in steps:
-        if isinstance(step, LlmStep):
-            yield step
-        yield from _llm_steps(inner_steps(step))
+        for name in (word,) if isinstance(word, str) else word:
+            if name.partition("/")[0] not in _SERVED:
+                return f"{name} has no server that could be played"
+            for model in resolve(name, settings) if in_dollars else ():
+                if cost_usd(model.provider, model.model, Usage(), own_prices(settings.prices)) is None:
+                    return f"the price of {model} is not known, which a budget in dollars needs"
+    return None

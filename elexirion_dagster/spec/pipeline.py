@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, StringConstraints, model_validator
 
 from elexirion_dagster.records import Json
-from elexirion_dagster.spec.base import Name, Retry, Spec
+from elexirion_dagster.spec.base import Budget, Name, Retry, Spec
 from elexirion_dagster.spec.llm import Example, Model
 from elexirion_dagster.spec.steps import Step
 from elexirion_dagster.spec.triggers import Fallback, Partitions, Schedule
@@ -62,17 +62,6 @@ class Input(Spec):
         return self
 
 
-class Budget(Spec):
-    """What one run, its recoveries included, may spend; checked before each call."""
-
-    usd: float | None = Field(default=None, ge=0)
-    """Dollars."""
-    tokens: int | None = Field(default=None, ge=0)
-    """Tokens of all four buckets."""
-    seconds: float | None = Field(default=None, gt=0)
-    """Wall time."""
-
-
 class Limits(Spec):
     """Ceilings on what a run uses of the machine."""
 
@@ -100,7 +89,7 @@ class Pipeline(Spec):
     model: Model = "auto"
     """Model of the llm steps that name none."""
     budget: Budget = Budget()
-    """What one run may spend."""
+    """What one run may spend, its recoveries included."""
     limits: Limits = Limits()
     """What one run may use of the machine."""
     steps: tuple[Step, ...] = Field(min_length=1)

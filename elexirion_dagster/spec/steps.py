@@ -1,6 +1,7 @@
 """The composite steps and the union of all step types."""
 
 import re
+from collections.abc import Iterable, Iterator
 from typing import Annotated, ClassVar, Literal, get_args
 
 from pydantic import Field
@@ -92,6 +93,15 @@ def inner_steps(step: StepBase) -> tuple["Step", ...]:
 def inner_names(step: StepBase) -> frozenset[str]:
     """Names that a composite brings into the scope of its inner steps."""
     return frozenset({step.as_, "loop"}) if isinstance(step, ForEachStep) else frozenset()
+
+
+def asked_steps(steps: Iterable[StepBase], *, in_dollars: bool = False) -> Iterator[tuple[LlmStep, bool]]:
+    """All llm steps at any depth, each with whether a budget in dollars holds for it; `in_dollars`: one around all."""
+    for step in steps:
+        here = in_dollars or (step.budget is not None and step.budget.in_dollars)
+        if isinstance(step, LlmStep):
+            yield step, here
+        yield from asked_steps(inner_steps(step), in_dollars=here)
 
 
 def asks_model(step: StepBase) -> bool:

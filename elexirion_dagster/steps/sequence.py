@@ -40,7 +40,7 @@ def run_sequence(
     assigned: dict[str, Json] = {}
     for step in steps:
         here = {**scope, "steps": {**outer, **views}, "vars": dict(variables)}
-        result = ctx.run_step(step, ctx.inside(suffix, (*names, step.name), here))
+        result = ctx.run_step(step, ctx.inside(suffix, (*names, step.name), here).under(step.budget))
         views[step.name] = view(result)
         results.append(result)
         variables.update(result.vars)
