@@ -116,11 +116,12 @@ class Reservations:
 def _count(count: Count) -> int | None:
     """The count, or None: a count that fails or is late must not fail a call that was not sent yet."""
     try:
-        return count()
+        counted = count()
     except Cancelled:
         raise
     except ElexirionError:
         return None
+    return None if counted is None or counted < 0 else counted
 
 
 def _fits(call: Amounts, bound: Bound) -> bool:

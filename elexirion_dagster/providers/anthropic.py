@@ -111,7 +111,7 @@ class AnthropicProvider(Provider):
             case {"input_tokens": int(tokens)}:
                 return tokens
             case _:
-                raise no_message(f"{found!r:.100}", request_id)
+                raise no_message(found, request_id)
 
     def close(self) -> None:
         """Close all connections."""
