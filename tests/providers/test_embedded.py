@@ -238,6 +238,21 @@ def test_no_port_is_open(provider):
 
 
 @needs_model
+def test_a_model_that_is_let_go_the_moment_it_is_loaded_does_not_hang(environ):
+    program = """
+import sys
+from pathlib import Path
+from elexirion_dagster.providers import embedded_engine
+for _ in range(4):
+    embedded_engine._loaded(Path(sys.argv[1]))
+"""
+    run = subprocess.run(
+        [sys.executable, "-c", program, GGUF], env=environ, capture_output=True, timeout=120, check=False
+    )
+    assert (run.returncode, run.stderr) == (0, b"")
+
+
+@needs_model
 def test_closing_gives_the_memory_back(environ):
     program = """
 import gc, sys, psutil

@@ -200,3 +200,23 @@ def test_outputs_are_checked():
 )
 def test_steps_that_nothing_can_reach_are_doubtful(step, warning):
     assert any(warning in message for message in warnings(step))
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        "{name: s, type: set, vars: {x: 1}, budget: {usd: 1}}",
+        "{name: e, type: for_each, items: [1], budget: {tokens: 1}, steps: [{name: s, type: set, vars: {x: 1}}]}",
+    ],
+)
+def test_a_budget_where_nothing_is_spent_is_refused(step):
+    (problem,) = of(step)
+    assert "asks no model, so it has nothing to spend" in problem.message
+    assert problem.line == 8
+
+
+@pytest.mark.parametrize(
+    "budget", ["{usd: -1}", "{euro: 1}", "{call: {usd: x}}", "{call: {call: {usd: 1}}}", "{seconds: 0}"]
+)
+def test_a_budget_of_another_form_is_refused(budget):
+    assert of(f"{{name: b, type: llm, prompt: x, budget: {budget}}}")
