@@ -50,15 +50,16 @@ def legacy_provider():
     return GeminiLegacyProvider
 
 
-def embedded_provider(wish):
+@pytest.fixture(scope="module")
+def embedded():
     """The real model, for what needs no script: it says what it says and uses what it uses."""
-    if wish:
-        pytest.skip(f"embedded: a real model cannot be told its {wish}")
     if not HAS_MODEL:
         pytest.skip(MODEL_MISSING)
     from elexirion_dagster.providers.embedded import EmbeddedProvider
 
-    return EmbeddedProvider(GGUF.parent)
+    provider = EmbeddedProvider(GGUF.parent)
+    yield provider
+    provider.close()
 
 
 def asked(provider, **fields):
@@ -96,8 +97,9 @@ def answering(request):
             tools = (ToolUseBlock("t1", *tool),) if tool else ()
             return FakeProvider([Rule(**answer, tools=tools, usage=usage)])
         if request.param == "embedded":
-            opened.append(embedded_provider("tool call" if tool else "usage" if usage else None))
-            return opened[-1]
+            if tool or usage:
+                pytest.skip("embedded: a real model cannot be told what to call or to use")
+            return request.getfixturevalue("embedded")
         told = {**answer, "tools": [{"name": tool[0], "input": tool[1]}] if tool else []}
         if usage:
             told["usage"] = {name: getattr(usage, name) for name in Usage.__slots__}
