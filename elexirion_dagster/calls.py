@@ -15,7 +15,7 @@ from elexirion_dagster.prompting.shown import redacted_reply, redacted_request, 
 from elexirion_dagster.providers.base import Capabilities, Provider, ProviderError
 from elexirion_dagster.providers.catalog import ModelRef, Providers
 from elexirion_dagster.providers.failover import moves_on
-from elexirion_dagster.providers.pricing import ModelPrice, cost_usd, upper_bound_tokens
+from elexirion_dagster.providers.pricing import Bound, ModelPrice, cost_usd
 from elexirion_dagster.records import (
     Json,
     Reply,
@@ -217,14 +217,15 @@ class Calls:
 
     def _once(self, asking: _Asking, attempt: int) -> Reply:
         """One attempt, sent when its turn has come; waiting for that is none."""
-        max_tokens = upper_bound_tokens(asking.prepared.request)
+        prepared = asking.prepared
+        bound = self._reservations.bound(prepared.provider.name, prepared.request)
         with (
-            self._turns.turn(str(asking.prepared.model), max_tokens, asking.patience) as turn,
-            self._held(asking) as held,
+            self._turns.turn(str(prepared.model), bound.tokens, asking.patience) as turn,
+            self._held(asking, bound) as held,
         ):
             return self._sent(asking, attempt, turn, held)
 
-    def _held(self, asking: _Asking) -> Held:
+    def _held(self, asking: _Asking, bound: Bound) -> Held:
         """The call's upper bound, held in every budget around it."""
         provider, request = asking.prepared.provider, asking.prepared.request
 
@@ -232,7 +233,7 @@ class Calls:
             timeout_s = min(_COUNT_S, asking.time_left_s())
             return provider.count_tokens(request, timeout_s=timeout_s, cancelled=self._cancelled)
 
-        return self._reservations.hold(asking.call.allowance, provider.name, request, count)
+        return self._reservations.hold(asking.call.allowance, provider.name, request, bound=bound, count=count)
 
     def _sent(self, asking: _Asking, attempt: int, turn: Turn, held: Held) -> Reply:
         """Journal the intent, then send; journal the reply before anything of it is used, then settle.

@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Self
 
 from elexirion_dagster.errors import Cancelled, ElexirionError, PolicyError
-from elexirion_dagster.providers.pricing import ModelPrice, upper_bound_tokens, upper_bound_usd
+from elexirion_dagster.providers.pricing import Bound, ModelPrice, upper_bound
 from elexirion_dagster.records import Request
 from elexirion_dagster.spec.base import Amounts, Budget
 from elexirion_dagster.store.ledger import PRICE_MEND, Ledger, Limit
@@ -32,14 +32,6 @@ class Allowance:
     def attempt_s(self, most: float) -> float:
         """Seconds that one attempt may take, at most `most`."""
         return min([most, *(call.seconds for call in self.calls if call.seconds is not None)])
-
-
-@dataclass(frozen=True, slots=True)
-class Bound:
-    """What a call can come to at most; dollars are None where the price is not known."""
-
-    usd: float | None
-    tokens: int
 
 
 class Held:
@@ -73,20 +65,23 @@ class Reservations:
         self._prices = prices
         self._day = day if day.usd is not None or day.tokens is not None else None
 
-    def hold(self, allowance: Allowance, provider: str, request: Request, count: Count) -> Held:
+    def bound(self, provider: str, request: Request, counted: int | None = None) -> Bound:
+        """What a call can come to at most: by its bytes, or by what the provider `counted`."""
+        return upper_bound(provider, request, self._prices, counted)
+
+    def hold(self, allowance: Allowance, provider: str, request: Request, *, bound: Bound, count: Count) -> Held:
         """Hold the bound of a call in every budget at once. Raises PolicyError (`budget_exceeded`) and Cancelled.
 
-        The bound is one token for every byte, which costs nothing to know. Only where that does not fit, and less
-        input could, is the provider asked to `count`; without an answer the bytes stand.
+        `bound` is the one by bytes, which costs nothing to know. Only where that does not fit, and less input could,
+        is the provider asked to `count`; without an answer the bytes stand.
         """
         limits = (*allowance.limits, *self._today())
-        bound = self._bound(provider, request, None)
         try:
             return self._held(limits, allowance.calls, bound)
         except PolicyError:
-            least = self._bound(provider, request, 0)
+            least = self.bound(provider, request, 0)
             counted = _count(count) if self._has_room(limits, allowance.calls, least) else None
-            closer = bound if counted is None else self._bound(provider, request, counted)
+            closer = bound if counted is None else self.bound(provider, request, counted)
             if closer == bound:
                 raise
         return self._held(limits, allowance.calls, closer)
@@ -96,10 +91,6 @@ class Reservations:
         if self._day is None:
             return ()
         return (Limit(f"day:{datetime.now(UTC).date()}", self._day.usd, self._day.tokens),)
-
-    def _bound(self, provider: str, request: Request, counted: int | None) -> Bound:
-        usd = upper_bound_usd(provider, request, self._prices, counted)
-        return Bound(usd, upper_bound_tokens(request, counted))
 
     def _held(self, limits: tuple[Limit, ...], calls: tuple[Amounts, ...], bound: Bound) -> Held:
         for call in calls:

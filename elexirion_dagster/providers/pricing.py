@@ -78,6 +78,14 @@ class ModelPrice:
         return self.rates
 
 
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """What a call can come to at most; dollars are None where the price is not known."""
+
+    usd: float | None
+    tokens: int
+
+
 OwnPrices = Mapping[str, ModelPrice]
 _NONE: OwnPrices = MappingProxyType({})
 
@@ -111,31 +119,23 @@ def cost_usd(provider: str, model: str, usage: Usage, own: OwnPrices = _NONE) ->
     return known.rates_for(usage.total_tokens - usage.output_tokens).cost_usd(usage)
 
 
-def upper_bound_tokens(request: Request, counted: int | None = None) -> int:
-    """Bound the tokens of a call before it is sent: every byte of input as one token, plus `max_tokens`.
+def upper_bound(provider: str, request: Request, own: OwnPrices = _NONE, counted: int | None = None) -> Bound:
+    """Bound what a call can come to before it is sent: every byte of input as one token, plus `max_tokens`.
 
     Byte-level tokenizers make at most one token of one byte, so no text, however strange, can exceed this; any ratio
     of characters to tokens is an average and can. Turn markers and the providers' unseen text come on top. `counted`
     is the provider's own count of the input, if it was asked for: with a margin it goes before the bytes where it is
-    less.
+    less. In dollars the input is capped at the context window, because a longer one is refused unbilled, and taken at
+    its dearest bucket: a cached prompt is written at more than the plain input price.
     """
-    return _input_ceiling(request, counted) + request.max_tokens
-
-
-def upper_bound_usd(
-    provider: str, request: Request, own: OwnPrices = _NONE, counted: int | None = None
-) -> float | None:
-    """Bound what a call can cost, None when the price is unknown.
-
-    The input is capped at the context window, because a longer one is refused unbilled, and taken at its dearest
-    bucket: a cached prompt is written at more than the plain input price.
-    """
+    input_tokens = _input_ceiling(request, counted)
     known = price(provider, request.model, own)
     if known is None:
-        return 0.0 if provider in _FREE else None
-    input_tokens = min(_input_ceiling(request, counted), known.context_window)
-    rates = known.rates_for(input_tokens)
-    return (input_tokens * max(rates.input, rates.cache_write) + request.max_tokens * rates.output) / 1_000_000
+        return Bound(0.0 if provider in _FREE else None, input_tokens + request.max_tokens)
+    billed = min(input_tokens, known.context_window)
+    rates = known.rates_for(billed)
+    usd = (billed * max(rates.input, rates.cache_write) + request.max_tokens * rates.output) / 1_000_000
+    return Bound(usd, input_tokens + request.max_tokens)
 
 
 def _input_ceiling(request: Request, counted: int | None) -> int:
