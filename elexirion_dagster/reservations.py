@@ -35,7 +35,7 @@ class Allowance:
 
 
 class Held:
-    """A call's upper bound in all budgets around it; what is neither settled nor released at the end stands."""
+    """A call's upper bound in all budgets around it; what is not settled at the end stands."""
 
     def __init__(self, ledger: Ledger, reservation: str | None, bound: Bound) -> None:
         self.bound = bound

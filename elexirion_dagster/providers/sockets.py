@@ -80,13 +80,13 @@ class _Stream:
         self._timed_out = timed_out
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        idle_s = self._watch.idle_s
-        most_s = idle_s if timeout is None else min(idle_s, timeout)
-        end = time.monotonic() + most_s
+        now, idle_s = time.monotonic(), self._watch.idle_s
+        end = now + (float("inf") if timeout is None else timeout)
         while True:
-            left = min(end - time.monotonic(), self._watch.left_s())
+            silence_left = now + idle_s - time.monotonic()
+            left = min(end - time.monotonic(), silence_left, self._watch.left_s())
             if left <= 0:
-                raise self._timed_out(f"the stream sent nothing for {idle_s:g} s" if most_s == idle_s else "")
+                raise self._timed_out(f"the stream sent nothing for {idle_s:g} s" if silence_left <= 0 else "")
             try:
                 data: bytes = self._inner.read(max_bytes, min(left, _SLICE_S))
             except self._timed_out:
