@@ -23,7 +23,7 @@ from elexirion_dagster.records import (
     Usage,
 )
 from elexirion_dagster.redact import Redactor
-from elexirion_dagster.reservations import Allowance, Held, Reservations
+from elexirion_dagster.reservations import Allowance, Reservation, Reservations
 from elexirion_dagster.spec.base import Retry
 from elexirion_dagster.store.journal import JournalWriter
 from elexirion_dagster.store.replay import Replay, reply_to_json
@@ -225,7 +225,7 @@ class Calls:
         ):
             return self._sent(asking, attempt, turn, held)
 
-    def _held(self, asking: _Asking, bound: Bound) -> Held:
+    def _held(self, asking: _Asking, bound: Bound) -> Reservation:
         """The call's upper bound, held in every budget around it."""
         provider, request = asking.prepared.provider, asking.prepared.request
 
@@ -235,7 +235,7 @@ class Calls:
 
         return self._reservations.hold(asking.call.allowance, provider.name, request, bound=bound, count=count)
 
-    def _sent(self, asking: _Asking, attempt: int, turn: Turn, held: Held) -> Reply:
+    def _sent(self, asking: _Asking, attempt: int, turn: Turn, held: Reservation) -> Reply:
         """Journal the intent, then send; journal the reply before anything of it is used, then settle.
 
         What is raised in between and is no error of ours leaves the intent open and the upper bound standing.
@@ -260,7 +260,7 @@ class Calls:
         self._replied(reply, asking, where, held)
         return reply
 
-    def _replied(self, reply: Reply, asking: _Asking, where: Mapping[str, Json], held: Held) -> None:
+    def _replied(self, reply: Reply, asking: _Asking, where: Mapping[str, Json], held: Reservation) -> None:
         """Record a reply before anybody uses it."""
         self._journal.append(
             "reply",
@@ -276,7 +276,7 @@ class Calls:
         self._count(reply.cost_usd, reply.usage, asking.tally)
         self.models.add(str(asking.prepared.model))
 
-    def _failed(self, error: ElexirionError, asking: _Asking, where: Mapping[str, Json], held: Held) -> None:
+    def _failed(self, error: ElexirionError, asking: _Asking, where: Mapping[str, Json], held: Reservation) -> None:
         """Record a failed attempt; one that may have been billed without a known usage counts at its upper bound."""
         usage = error.usage if isinstance(error, ProviderError) else None
         billed = not isinstance(error, ProviderError) or error.billed

@@ -34,7 +34,7 @@ class Allowance:
         return min([most, *(call.seconds for call in self.calls if call.seconds is not None)])
 
 
-class Held:
+class Reservation:
     """A call's upper bound in all budgets around it; what is not settled at the end stands."""
 
     def __init__(self, ledger: Ledger, reservation: str | None, bound: Bound) -> None:
@@ -69,7 +69,7 @@ class Reservations:
         """What a call can come to at most: by its bytes, or by what the provider `counted`."""
         return upper_bound(provider, request, self._prices, counted)
 
-    def hold(self, allowance: Allowance, provider: str, request: Request, *, bound: Bound, count: Count) -> Held:
+    def hold(self, allowance: Allowance, provider: str, request: Request, *, bound: Bound, count: Count) -> Reservation:
         """Hold the bound of a call in every budget at once. Raises PolicyError (`budget_exceeded`) and Cancelled.
 
         `bound` is the one by bytes, which costs nothing to know. Only where that does not fit, and less input could,
@@ -92,12 +92,12 @@ class Reservations:
             return ()
         return (Limit(f"day:{datetime.now(UTC).date()}", self._day.usd, self._day.tokens),)
 
-    def _held(self, limits: tuple[Limit, ...], calls: tuple[Amounts, ...], bound: Bound) -> Held:
+    def _held(self, limits: tuple[Limit, ...], calls: tuple[Amounts, ...], bound: Bound) -> Reservation:
         for call in calls:
             if not _fits(call, bound):
                 raise _too_large(call, bound)
         reservation = self._ledger.reserve(limits, usd=bound.usd, tokens=bound.tokens) if limits else None
-        return Held(self._ledger, reservation, bound)
+        return Reservation(self._ledger, reservation, bound)
 
     def _has_room(self, limits: tuple[Limit, ...], calls: tuple[Amounts, ...], bound: Bound) -> bool:
         room = all(_fits(call, bound) for call in calls)
