@@ -5,15 +5,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import NamedTuple
 
-from elexirion_dagster.errors import ElexirionError, InputError
+from elexirion_dagster.errors import ElexirionError, InputError, PolicyError
 from elexirion_dagster.providers.catalog import ModelRef, resolve
-from elexirion_dagster.records import Json
+from elexirion_dagster.providers.pricing import ModelPrice, cost_usd
+from elexirion_dagster.records import Json, Usage
 from elexirion_dagster.settings import Settings
+from elexirion_dagster.spec.base import Amounts
+from elexirion_dagster.spec.children import Pipelines, asked
 from elexirion_dagster.spec.llm import LlmStep, Model
 from elexirion_dagster.spec.pipeline import Pipeline
 from elexirion_dagster.steps.context import Slot
 from elexirion_dagster.store.home import Home
 from elexirion_dagster.store.journal import JournalWriter
+from elexirion_dagster.store.ledger import PRICE_MEND
 from elexirion_dagster.store.prompts import PromptVersion, Stale, current, read, slot_hash
 from elexirion_dagster.store.replay import Replay
 from elexirion_dagster.store.sessions import Sessions
@@ -177,6 +181,27 @@ class ChildPins:
     def inside(self, pipeline: Pipeline, *, named: bool) -> "ChildPins":
         """The pins as the steps of a pipeline inside this one ask for them."""
         return ChildPins(self, self.root, pipeline, named)
+
+
+def check_prices(
+    pipeline: Pipeline, pipelines: Pipelines, pins: RunPins, prices: Mapping[str, ModelPrice], *, day: Amounts
+) -> None:
+    """Refuse to begin where a budget in dollars meets a model whose price is not known: PolicyError.
+
+    A model that cannot be found is told by the step that asks it, if it comes to that.
+    """
+    for asking in asked(pipeline, pipelines, in_dollars=day.usd is not None):
+        try:
+            models = pins.models(asking.model) if asking.in_dollars else ()
+        except ElexirionError:
+            continue
+        for model in models:
+            if cost_usd(model.provider, model.model, Usage(), prices) is None:
+                raise PolicyError(
+                    f"a budget in dollars holds for the step {asking.step.name}, and the price of {model} is not known",
+                    cause="budget_exceeded",
+                    mend=PRICE_MEND,
+                )
 
 
 def _slot_of(version: PromptVersion) -> Slot:

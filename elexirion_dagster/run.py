@@ -19,15 +19,17 @@ from elexirion_dagster.codebase.files import read_text
 from elexirion_dagster.errors import InputError
 from elexirion_dagster.expressions import Engine
 from elexirion_dagster.inputs import complete_inputs, granted
-from elexirion_dagster.pins import RunPins
+from elexirion_dagster.pins import RunPins, check_prices
 from elexirion_dagster.progress import Progress
 from elexirion_dagster.providers.base import Provider
 from elexirion_dagster.providers.catalog import Providers
 from elexirion_dagster.providers.pricing import own_prices
 from elexirion_dagster.records import Json, StepResult, dollars
 from elexirion_dagster.redact import Redactor
+from elexirion_dagster.reservations import Allowance, Reservations
 from elexirion_dagster.runner import Runner
 from elexirion_dagster.settings import Settings
+from elexirion_dagster.spec.base import Amounts
 from elexirion_dagster.spec.children import NO_PIPELINES, Pipelines, reached
 from elexirion_dagster.spec.files import MAX_FILE_KB
 from elexirion_dagster.spec.pipeline import Pipeline
@@ -40,7 +42,7 @@ from elexirion_dagster.steps.threads import Threads
 from elexirion_dagster.store.holding import Held
 from elexirion_dagster.store.home import open_home
 from elexirion_dagster.store.journal import JournalWriter
-from elexirion_dagster.store.ledger import Ledger, Limit
+from elexirion_dagster.store.ledger import Ledger
 from elexirion_dagster.store.replay import Replay
 from elexirion_dagster.store.tool_log import ToolLog
 from elexirion_dagster.store.turns import Turns
@@ -84,7 +86,6 @@ class Run:
         self.cancelled = threading.Event()
         self._well: dict[str, bool] = {}
         self.kept: str | None = None
-        self.limits = _limits(pipeline, info, settings)
         complete = complete_inputs(pipeline, info.inputs)
         self._prices = own_prices(settings.prices)
         self._redactor = Redactor(secrets=_secrets([pipeline, *pipelines.values()], settings))
@@ -106,6 +107,7 @@ class Run:
             opening.enter_context(self._worktree(workspace))
             self._shared = self._share(workspace.folder)
             self._announce()
+            check_prices(pipeline, pipelines, self._pins, self._prices, day=_day(settings))
             self._opened = opening.pop_all()
 
     def _settled(self, complete: dict[str, Json]) -> dict[str, Json]:
@@ -154,13 +156,13 @@ class Run:
         places = (*granted(self.pipeline, self.inputs), workspace)
         engine = Engine(lazy=lambda record, name: _file_text(record, name, places))
         return Shared(
+            root_run=self.info.root_run,
             engine=engine,
             references=References(engine),
             calls=Calls(
                 journal=self.journal,
                 replay=self._replay,
-                ledger=self._ledger,
-                limits=self.limits,
+                reservations=Reservations(self._ledger, self._prices, _day(self.settings)),
                 turns=Turns(self._ledger.file, self.settings.rates),
                 prices=self._prices,
                 providers=self._providers,
@@ -224,6 +226,7 @@ class Run:
                 scope=self.scope(upstream),
                 shared=replace(self._shared, progress=progress, partials=partials),
                 run_step=self._runner,
+                allowance=Allowance().under(f"run:{self.info.root_run}", self.pipeline.budget),
                 deadline=self._deadline,
             )
             with self._shared.threads.seat(deadline=self._deadline, cancelled=self.cancelled):
@@ -275,13 +278,8 @@ def pipeline_hash(pipeline: Pipeline, pipelines: Pipelines = NO_PIPELINES) -> st
     return hashlib.sha256("\n".join(one.model_dump_json(by_alias=True) for one in documents).encode()).hexdigest()
 
 
-def _limits(pipeline: Pipeline, info: RunInfo, settings: Settings) -> tuple[Limit, ...]:
-    limits = []
-    if pipeline.budget.usd is not None or pipeline.budget.tokens is not None:
-        limits.append(Limit(f"run:{info.root_run}", pipeline.budget.usd, pipeline.budget.tokens))
-    if settings.budget_usd_per_day is not None:
-        limits.append(Limit(f"day:{datetime.now(UTC).date()}", settings.budget_usd_per_day, None))
-    return tuple(limits)
+def _day(settings: Settings) -> Amounts:
+    return Amounts(usd=settings.budget_usd_per_day, tokens=settings.budget_tokens_per_day)
 
 
 def _secrets(pipelines: Iterable[Pipeline], settings: Settings) -> list[str]:

@@ -41,10 +41,13 @@ BELOW: dict[str, set[str]] = {
     "dialects": {"spec"},
     "inputs": {"spec"},  # so low because a pipeline step hands inputs to a pipeline, as a run does
     # floor 3
-    "calls": {"providers", "store", "prompting", "spec"},  # spec: Retry is the language's word, and what a call obeys
+    "reservations": {"providers", "store", "spec"},  # what a call may spend; split from `calls` for length
+    "calls": {"reservations", "providers", "store", "prompting", "spec"},  # spec: Retry is the language's word, and
+    # what a call obeys
     # floor 4
     "steps": {
         "calls",
+        "reservations",
         "spec",
         "inputs",
         "prompting",
@@ -66,6 +69,7 @@ BELOW: dict[str, set[str]] = {
         "workspace",
         "steps",
         "calls",
+        "reservations",
         "store",
         "spec",
         "providers",
@@ -89,7 +93,7 @@ BELOW |= {
     # floor 8
     "cli": {"operations", "reports"},  # reports: terminal tables are reports too
 }
-OPTIMIZER = {"spec", "prompting", "providers", "store", "codebase", "calls", "dialects"}
+OPTIMIZER = {"spec", "prompting", "providers", "store", "codebase", "calls", "reservations", "dialects"}
 
 FENCES: dict[str, set[str]] = {
     "dagster": {"compiler", "execution", "operations", "definitions", "component", "optimizer_assets"},

@@ -74,7 +74,7 @@ def _run(target: str, assignments: tuple[str, ...], options: _Options) -> int:
     chosen = choose(target, assignments, settings)
     run_id = str(uuid.uuid4())
     if not options.as_json:
-        click.echo(model_note(chosen.pipeline, options.model, settings), err=True)
+        click.echo(model_note(chosen.pipeline, chosen.pipelines, options.model, settings), err=True)
     # Dagster takes 1.5 s to import (measured); commands that run nothing need not wait for it.
     from elexirion_dagster.operations.launch import execute  # noqa: PLC0415
 

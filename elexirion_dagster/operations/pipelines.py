@@ -11,6 +11,7 @@ from elexirion_dagster.expressions import Engine
 from elexirion_dagster.inputs import complete_inputs
 from elexirion_dagster.records import Json
 from elexirion_dagster.settings import Settings
+from elexirion_dagster.spec.children import Pipelines
 from elexirion_dagster.spec.inputs import Input
 from elexirion_dagster.spec.pipeline import Pipeline
 from elexirion_dagster.spec.schema import editor_schema
@@ -30,10 +31,11 @@ class Listed:
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """A pipeline somebody wants to run: its file, itself, and the inputs that were given, checked."""
+    """A pipeline somebody wants to run: its file, itself, those it may run, and the inputs given, checked."""
 
     file: Path
     pipeline: Pipeline
+    pipelines: Pipelines
     inputs: Mapping[str, Json]
 
 
@@ -45,10 +47,11 @@ def scan_file() -> Path:
 def choose(target: str, assignments: tuple[str, ...], settings: Settings) -> Chosen:
     """The pipeline given by path or name, with inputs from `KEY=VALUE` words. Raises InputError, PipelineError."""
     file = find(target, settings)
-    pipeline = load_any(file, find_all(settings)).pipeline
+    loaded = load_any(file, find_all(settings))
+    pipeline = loaded.pipeline
     inputs = read_inputs(pipeline, assignments)
     complete = complete_inputs(pipeline, inputs)
-    return Chosen(file, pipeline, {name: complete[name] for name in inputs})
+    return Chosen(file, pipeline, loaded.pipelines, {name: complete[name] for name in inputs})
 
 
 def schema() -> dict[str, Json]:

@@ -23,6 +23,7 @@ from elexirion_dagster.spec.steps import (
     PipelineStep,
     SwitchStep,
     WhileStep,
+    asks_model,
     branches,
     inner_names,
     is_composite,
@@ -132,6 +133,9 @@ def _check_step(step: StepBase, path: Path, scope: _Scope, engine: Engine, sibli
     if step.retry and is_composite(step):
         message = f"retry of {step.name!r} would repeat, and pay again for, what came out well inside it"
         yield Issue((*path, "retry"), message, "Put it on the steps inside.")
+    if step.budget is not None and not asks_model(step):
+        message = f"step {step.name!r} asks no model, so it has nothing to spend"
+        yield Issue((*path, "budget"), message, "Remove it; `timeout_s` bounds the step's time.")
     if step.when is False or (isinstance(step.when, str) and step.when.strip("{} ").lower() == "false"):
         message = f"step {step.name!r} can never run"
         yield Issue((*path, "when"), message, "Remove it, or change when.", warning=True)

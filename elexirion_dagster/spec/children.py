@@ -1,11 +1,12 @@
 """The pipelines that pipeline steps run: which they are, and what all of them together do."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from types import MappingProxyType
 
 from elexirion_dagster.spec.base import StepBase
-from elexirion_dagster.spec.llm import LlmStep
+from elexirion_dagster.spec.llm import LlmStep, Model
 from elexirion_dagster.spec.pipeline import Pipeline
 from elexirion_dagster.spec.steps import PipelineStep, branches, inner_steps
 
@@ -67,6 +68,46 @@ def every_step(steps: Iterable[StepBase]) -> Iterator[StepBase]:
         yield from every_step(inner_steps(step))
         if isinstance(step, PipelineStep) and not isinstance(step.pipeline, str):
             yield from every_step(step.pipeline.steps)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """An llm step somewhere in a run: its word for a model (None: the run's), whether a budget in dollars holds."""
+
+    step: LlmStep
+    model: Model | None
+    in_dollars: bool
+
+
+def asked(pipeline: Pipeline, pipelines: Pipelines, *, in_dollars: bool = False) -> Iterator[Asked]:
+    """All llm steps that a run may come to, those of the pipelines it runs too; `in_dollars`: a budget around all."""
+    around = in_dollars or pipeline.budget.in_dollars
+    yield from _asked(pipeline.steps, pipelines, _Place(None, around, frozenset({pipeline.name})))
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """What holds around some steps: a word for the model, a budget in dollars, the named pipelines under way."""
+
+    model: Model | None
+    in_dollars: bool
+    under_way: frozenset[str]
+
+
+def _asked(steps: Iterable[StepBase], pipelines: Pipelines, place: _Place) -> Iterator[Asked]:
+    for step in steps:
+        here = replace(place, in_dollars=place.in_dollars or (step.budget is not None and step.budget.in_dollars))
+        if isinstance(step, LlmStep):
+            yield Asked(step, step.model or here.model, here.in_dollars)
+        child = child_of(step, pipelines) if isinstance(step, PipelineStep) else None
+        if child is not None and child.name not in here.under_way:
+            inside = _Place(
+                child.model if "model" in child.model_fields_set else here.model,
+                here.in_dollars or child.budget.in_dollars,
+                here.under_way | {child.name},
+            )
+            yield from _asked(child.steps, pipelines, inside)
+        yield from _asked(inner_steps(step), pipelines, here)
 
 
 def may_ask_model(steps: tuple[StepBase, ...], pipelines: Pipelines) -> bool:

@@ -42,7 +42,7 @@ class Pipeline(Spec):
     model: Model = "auto"
     """Model of the llm steps that name none."""
     budget: Budget = Budget()
-    """What one run may spend."""
+    """What one run may spend, its recoveries included."""
     limits: Limits = Limits()
     """What one run may use of the machine."""
     steps: tuple[Step, ...] = Field(min_length=1)

@@ -29,13 +29,14 @@ def _loops(
 ) -> Iterator[Issue]:
     for index, step in enumerate(steps):
         path = (*at, index)
+        here = bounded or (step.budget is not None and _bounded(step.budget))
         if isinstance(step, WhileStep):
-            yield from _loop(step, path, pipelines, bounded=bounded)
+            yield from _loop(step, path, pipelines, bounded=here)
         for label, inner in branches(step).items():
-            yield from _loops(inner, (*path, *label.split(".", 1)), engine, pipelines, bounded=bounded)
+            yield from _loops(inner, (*path, *label.split(".", 1)), engine, pipelines, bounded=here)
         child = child_of(step, pipelines) if isinstance(step, PipelineStep) else None
         if child is not None and isinstance(step, PipelineStep) and not isinstance(step.pipeline, str):
-            inside = bounded or _bounded(child.budget)
+            inside = here or _bounded(child.budget)
             yield from _smells(child, (*path, "pipeline"), engine, pipelines, bounded=inside)
 
 
@@ -46,7 +47,7 @@ def _loop(step: WhileStep, path: Path, pipelines: Pipelines, *, bounded: bool) -
         yield Issue(path, message, mend, warning=True)
     if not bounded and may_ask_model((step,), pipelines):
         message = f"the loop {step.name!r} asks a model in every turn, and nothing bounds what that may cost"
-        yield Issue(path, message, "Give the pipeline a budget.", warning=True)
+        yield Issue(path, message, "Give the loop or the pipeline a budget.", warning=True)
 
 
 def _bounded(budget: Budget) -> bool:

@@ -135,6 +135,7 @@ class Asking:
             models=models,
             build=lambda model, capabilities: question.request(model, capabilities, turns),
             retry=question.retry,
+            allowance=self._ctx.allowance,
             inputs=question.inputs,
             prompt_version=question.version,
             hearing=lambda: shared.partials.hearing(question.path),

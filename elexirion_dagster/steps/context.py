@@ -4,7 +4,7 @@ import hashlib
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,7 +14,8 @@ from elexirion_dagster.expressions import Engine
 from elexirion_dagster.providers.catalog import ModelRef
 from elexirion_dagster.records import Json, StepError, StepResult
 from elexirion_dagster.redact import Redactor
-from elexirion_dagster.spec.base import Retry
+from elexirion_dagster.reservations import Allowance
+from elexirion_dagster.spec.base import Budget, Retry
 from elexirion_dagster.spec.llm import LlmStep, Model
 from elexirion_dagster.spec.pipeline import Pipeline
 from elexirion_dagster.spec.references import References
@@ -85,6 +86,7 @@ def view(result: StepResult) -> View:
 class Shared:
     """What all steps of one run share."""
 
+    root_run: str
     engine: Engine
     references: References
     calls: Calls
@@ -120,6 +122,7 @@ class StepContext:
     scope: Scope
     shared: Shared
     run_step: Callable[[Step, "StepContext"], StepResult]
+    allowance: Allowance
     deadline: float | None = None
 
     def evaluate(self, value: Json) -> Json:
@@ -147,6 +150,7 @@ class StepContext:
             scope=scope,
             shared=self.shared,
             run_step=self.run_step,
+            allowance=self.allowance,
             deadline=self.deadline,
         )
 
@@ -159,6 +163,15 @@ class StepContext:
     def told(self, error: ElexirionError) -> StepError:
         """An error as a result carries it, secrets left out."""
         return StepError(error.cause, self.shared.redactor.text(error.message), error.mend)
+
+    def under(self, budget: Budget | None) -> "StepContext":
+        """This context under the step's own budget too, in an account that recoveries of the run go on with."""
+        if budget is None:
+            return self
+        allowance = self.allowance.under(f"step:{self.shared.root_run}:{self.path}", budget)
+        end = None if budget.seconds is None else time.monotonic() + budget.seconds
+        ends = [at for at in (self.deadline, end) if at is not None]
+        return replace(self, allowance=allowance, deadline=min(ends, default=None))
 
     def time_left_s(self, most: float = 3600.0) -> float:
         """Seconds until the deadline, at most `most`. Raises ElexirionError (timeout) when there are none."""

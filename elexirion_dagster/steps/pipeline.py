@@ -13,7 +13,6 @@ from elexirion_dagster.spec.steps import PipelineStep
 from elexirion_dagster.steps.children import Child
 from elexirion_dagster.steps.context import Scope, Shared, StepContext, View, view
 from elexirion_dagster.steps.sequence import sequel_of, with_inner
-from elexirion_dagster.store.ledger import Limit
 
 
 def run(step: PipelineStep, ctx: StepContext) -> StepResult:
@@ -51,6 +50,7 @@ def _inside(child: Child, inputs: Mapping[str, Json], ctx: StepContext) -> StepC
         names=() if child.named else ctx.names,
         scope=scope,
         shared=_shared(child, inputs, ctx),
+        allowance=ctx.allowance.under(f"pipeline:{ctx.shared.root_run}:{ctx.path}", pipeline.budget),
         deadline=_deadline(pipeline, ctx.deadline),
     )
 
@@ -59,10 +59,8 @@ def _shared(child: Child, inputs: Mapping[str, Json], ctx: StepContext) -> Share
     pipeline, outer = child.pipeline, ctx.shared
     places = [ctx.readable(str(place)) for place in granted(pipeline, inputs)]
     budget, threads = pipeline.budget, pipeline.limits.threads
-    account = Limit(f"pipeline:{ctx.scope['run']['id']}:{ctx.path}", budget.usd, budget.tokens)
     return replace(
         outer,
-        calls=outer.calls if budget.usd is None and budget.tokens is None else outer.calls.within(account),
         pins=outer.pins.inside(pipeline, named=child.named),
         retry=pipeline.retry if "retry" in pipeline.model_fields_set else outer.retry,
         threads=outer.threads if threads is None else outer.threads.within(threads),

@@ -241,3 +241,23 @@ def test_a_composite_is_not_repeated_as_a_whole(kind):
 def test_a_condition_that_nothing_changes_is_doubtful(condition):
     (message,) = warnings(LOOP.replace('"%s"', "%s" if condition == "true" else '"%s"') % (condition, ASKS))
     assert "never changes" in message
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        "{name: s, type: set, vars: {x: 1}, budget: {usd: 1}}",
+        "{name: e, type: for_each, items: [1], budget: {tokens: 1}, steps: [{name: s, type: set, vars: {x: 1}}]}",
+    ],
+)
+def test_a_budget_where_nothing_is_spent_is_refused(step):
+    (problem,) = of(step)
+    assert "asks no model, so it has nothing to spend" in problem.message
+    assert problem.line == 8
+
+
+@pytest.mark.parametrize(
+    "budget", ["{usd: -1}", "{euro: 1}", "{call: {usd: x}}", "{call: {call: {usd: 1}}}", "{seconds: 0}"]
+)
+def test_a_budget_of_another_form_is_refused(budget):
+    assert of(f"{{name: b, type: llm, prompt: x, budget: {budget}}}")
