@@ -43,9 +43,8 @@ class Runner:
     def __call__(self, step: Step, ctx: StepContext) -> StepResult:
         """Run one step. A failure becomes a failed result with a cause; only Cancelled and StorageError are raised."""
         started, begun = datetime.now(UTC), time.monotonic()
-        here = (
-            ctx if step.timeout_s is None else replace(ctx, deadline=_deadline(step.timeout_s, ctx.deadline))
-        ).under(step.budget)
+        timed = ctx if step.timeout_s is None else replace(ctx, deadline=_deadline(step.timeout_s, ctx.deadline))
+        here = timed.under(step.budget)
         digest = input_hash(self._definition(step, ctx), ctx.shared.references.of(step), ctx.scope)
         known = self._replay.step(ctx.path, digest)
         if known is not None:
