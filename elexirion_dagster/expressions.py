@@ -103,15 +103,11 @@ class Engine:
         tree = environment.tree(template)
         whole = _whole(tree) if typed else None
         untouched = isinstance(whole, nodes.Name | nodes.Getattr | nodes.Getitem)
-        tree = environment.rewrite(tree)
         if whole is not None:
-            (output,) = (node for node in tree.body if isinstance(node, nodes.Output))
-            target = nodes.Name("value", "store", lineno=1)
-            tree.body = [nodes.Assign(target, output.nodes[0], lineno=1)]
-            tree.set_environment(environment)
-        code = environment.compile(tree)
+            return _Compiled(environment.valued(tree), whole=True, untouched=untouched)
+        code = environment.compile(environment.rewrite(tree))
         compiled = jinja2.Template.from_code(environment, code, environment.globals)
-        return _Compiled(compiled, whole is not None, untouched)
+        return _Compiled(compiled, whole=False, untouched=untouched)
 
     def _run(self, source: str, compiled: _Compiled, scope: Mapping[str, Any]) -> Any:
         environment = self._environment

@@ -9,8 +9,10 @@ from elexirion_dagster.templating.comparing import comparison
 from elexirion_dagster.templating.lists import LIST_FILTERS, LIST_METHODS, MAP_METHODS
 from elexirion_dagster.templating.meter import Missing, present
 from elexirion_dagster.templating.numbers import NUMBER_FILTERS, as_number
+from elexirion_dagster.templating.over import OVER_FILTERS
 from elexirion_dagster.templating.regex import REGEX_FILTERS, matches
 from elexirion_dagster.templating.texts import TEXT_FILTERS, TEXT_METHODS
+from elexirion_dagster.templating.times import TIME_FILTERS
 
 
 def _is_a(*types: type) -> Callable[[Any], bool]:
@@ -21,7 +23,14 @@ def _is_number(value: Any, *types: type) -> bool:
     return isinstance(present(value), types or (int, float)) and not isinstance(value, bool)
 
 
-FILTERS: Mapping[str, Callable[..., Any]] = {**LIST_FILTERS, **NUMBER_FILTERS, **REGEX_FILTERS, **TEXT_FILTERS}
+FILTERS: Mapping[str, Callable[..., Any]] = {
+    **LIST_FILTERS,
+    **NUMBER_FILTERS,
+    **OVER_FILTERS,
+    **REGEX_FILTERS,
+    **TEXT_FILTERS,
+    **TIME_FILTERS,
+}
 METHODS: Mapping[type | tuple[type, ...], Mapping[str, Callable[..., Any]]] = {
     str: TEXT_METHODS,
     (list, tuple, range): LIST_METHODS,
@@ -41,6 +50,7 @@ TESTS: Mapping[str, Callable[..., Any]] = {
     "boolean": _is_a(bool),
     "defined": lambda value: not isinstance(value, Missing),
     "divisibleby": lambda value, number: as_number(value) % as_number(number) == 0,
+    "empty": lambda value: present(value) is None or (isinstance(value, str | list | tuple | Mapping) and not value),
     "even": lambda value: as_number(value) % 2 == 0,
     "false": lambda value: present(value) is False,
     "float": lambda value: _is_number(value, float),

@@ -13,6 +13,7 @@ from elexirion_dagster.errors import ExpressionError
 from elexirion_dagster.templating.comparing import compare, weigh
 from elexirion_dagster.templating.meter import METER, Missing, dump_json, entries, kind, made, present, shown
 from elexirion_dagster.templating.numbers import as_number
+from elexirion_dagster.templating.over import OVER_FILTERS
 
 _MAX_COLUMNS = 1_000
 _MAX_PARTS = 100
@@ -112,6 +113,16 @@ def _sum(value: Any, attribute: str | int | None = None, start: float = 0) -> in
     return sum((as_number(dig(item, attribute)) for item in entries(value)), as_number(start))
 
 
+def _mean(value: Any, attribute: str | int | None = None) -> Any:
+    found = entries(value)
+    return _sum(found, attribute) / len(found) if found else Missing("the list is empty")
+
+
+def _merge(value: Any, *others: Any) -> dict[Any, Any]:
+    """Lay maps over one another: of the same key the last one counts."""
+    return {key: item for one in (value, *others) for key, item in _pairs(one)}
+
+
 def _end(at: int) -> Callable[[Any], Any]:
     def apply(value: Any) -> Any:
         found = entries(value)
@@ -163,6 +174,8 @@ def _default(value: Any, default: Any = "", boolean: bool = False) -> Any:
 def _map(context: Context, value: Any, name: str | None = None, *args: Any, **kwargs: Any) -> list[Any]:
     found = entries(value)
     if name is not None:
+        if name in OVER_FILTERS or name.startswith(":"):
+            raise ExpressionError(f"map cannot take {name!r}", mend="Write items | each('item | where(…)').")
         call = context.environment.call_filter
         return [call(name, item, list(args), kwargs, context) for item in found]
     if unknown := set(kwargs) - {"attribute", "default"}:
@@ -222,6 +235,8 @@ LIST_FILTERS: Mapping[str, Callable[..., Any]] = {
     "list": lambda value: list(entries(value)),
     "map": _map,
     "max": _extreme(max),
+    "mean": _mean,
+    "merge": _merge,
     "min": _extreme(min),
     "reject": _choose(keep=False, by_attribute=False),
     "rejectattr": _choose(keep=False, by_attribute=True),

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
+from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
 from elexirion_dagster.errors import ExpressionError
@@ -9,6 +10,7 @@ from elexirion_dagster.templating.meter import kind, present, shown
 
 _MAX_DIGITS = 30
 _MAX_NUMBER_CHARS = 1_000
+_WHOLE = 2**53  # from here on a float has no fraction
 
 
 def as_number(value: Any) -> int | float:
@@ -41,11 +43,22 @@ def _round(value: Any, precision: int = 0, method: str = "common") -> int | floa
         raise ExpressionError(f"expected a precision from -{_MAX_DIGITS} to {_MAX_DIGITS}, got {shown(precision)}")
     if method == "common":
         return round(as_number(value), precision)
+    if method == "half_up":
+        return _half_up(as_number(value), precision)
     if method not in {"ceil", "floor"}:
-        raise ExpressionError(f"expected 'common', 'ceil' or 'floor', got {shown(method)}")
+        raise ExpressionError(f"expected 'common', 'half_up', 'ceil' or 'floor', got {shown(method)}")
     shift = float(10**precision)
     cut = math.ceil if method == "ceil" else math.floor
     return cut(as_number(value) * shift) / shift
+
+
+def _half_up(value: float, precision: int) -> float:
+    """Round a half away from zero, as taught at school; 'common' rounds it to the even neighbour."""
+    if precision >= 0 and (isinstance(value, int) or abs(value) >= _WHOLE):
+        return value
+    if abs(value) >= _WHOLE:
+        return round(value, precision)
+    return float(Decimal(repr(value)).quantize(Decimal(1).scaleb(-precision), ROUND_HALF_UP))
 
 
 NUMBER_FILTERS: Mapping[str, Callable[..., Any]] = {

@@ -1,10 +1,12 @@
 """Which names a template refers to, without evaluating it."""
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 from jinja2 import nodes
 
 from elexirion_dagster.templating.catalog import METHODS
+from elexirion_dagster.templating.over import ITEM, OVER_FILTERS
 
 _METHOD_NAMES = frozenset(name for methods in METHODS.values() for name in methods)
 
@@ -45,6 +47,10 @@ def _walk(node: nodes.Node, names: _Names) -> Iterator[tuple[str, ...]]:
             yield from _walk_all((owner, *node.iter_child_nodes(exclude=("node",))), names)
         case nodes.Getattr() | nodes.Getitem() | nodes.Name():
             yield from _chain(node, names)
+        case nodes.Filter(name=name, args=[nodes.Const(value=str() as expression)]) if name in OVER_FILTERS:
+            yield from _walk_all(node.iter_child_nodes(), names)
+            environment: Any = node.environment
+            yield from _walk(environment.item_tree(expression), names.inner(ITEM))
         case _:
             yield from _walk_all(node.iter_child_nodes(), names)
 

@@ -1,9 +1,11 @@
 """The Jinja environment behind `expressions`: what a template may reach, call and compute."""
 
 import difflib
+import functools
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+import jinja2
 from jinja2 import nodes
 from jinja2.lexer import Token, TokenStream
 from jinja2.runtime import Context, LoopContext
@@ -17,11 +19,13 @@ from elexirion_dagster.templating.comparing import compare
 from elexirion_dagster.templating.computing import compute
 from elexirion_dagster.templating.keyed import Keyed
 from elexirion_dagster.templating.meter import METER, Bounds, Method, Missing, Turns, entries, kind, present, text
+from elexirion_dagster.templating.over import OVER_FILTERS, written
 
 Lazy = Callable[[Mapping[str, Any], str], Any]
 
 _MAX_TREE_DEPTH = 100
 _MAX_BRACKETS = 60
+_CACHED_EXPRESSIONS = 128
 _ABSENT = object()
 _JINJA_ARGUMENTS = frozenset({"_loop_vars", "_block_vars"})
 _LOOP_FIELDS = frozenset(
@@ -54,6 +58,9 @@ class Environment(SandboxedEnvironment):
         self.tests = dict(TESTS)
         self.globals = {"range": _range, "namespace": Namespace}
         self.finalize = _finalize
+        self.item_expression = functools.lru_cache(maxsize=_CACHED_EXPRESSIONS)(
+            lambda expression: self.valued(self.item_tree(expression))
+        )
 
     def getattr(self, obj: Any, attribute: str) -> Any:
         """Look up `obj.attribute`: a map's key, a lazily read field, or an allowed method."""
@@ -112,6 +119,21 @@ class Environment(SandboxedEnvironment):
             self._check_node(node)
         return tree
 
+    def item_tree(self, expression: str) -> nodes.Template:
+        """Parse and check what `where` and `each` ask of every item. Raises ExpressionError, TemplateSyntaxError."""
+        tree = self.tree(f"{{{{ {expression} }}}}")
+        if len(tree.body) != 1 or not isinstance(tree.body[0], nodes.Output) or len(tree.body[0].nodes) != 1:
+            raise ExpressionError("where and each take one expression, without braces")
+        return tree
+
+    def valued(self, tree: nodes.Template) -> jinja2.Template:
+        """Compile a checked tree whose first node is an expression; running it leaves `value` in the context."""
+        tree = self.rewrite(tree)
+        (output,) = (node for node in tree.body if isinstance(node, nodes.Output))
+        tree.body = [nodes.Assign(nodes.Name("value", "store", lineno=1), output.nodes[0], lineno=1)]
+        tree.set_environment(self)
+        return jinja2.Template.from_code(self, self.compile(tree), self.globals)
+
     def rewrite(self, tree: nodes.Template) -> nodes.Template:
         """Put the meter into a checked tree: loops, joins, slices, comparisons."""
         rewritten: nodes.Template = _Metered().visit(tree)
@@ -137,6 +159,8 @@ class Environment(SandboxedEnvironment):
         if isinstance(node, nodes.Filter):
             _known("filter", node.name, self.filters)
             self._check_names_in(node)
+            if node.name in OVER_FILTERS:
+                self.item_tree(written([arg.value if isinstance(arg, nodes.Const) else None for arg in node.args]))
         if isinstance(node, nodes.Test):
             _known("test", node.name, self.tests)
 

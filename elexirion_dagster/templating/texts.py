@@ -3,6 +3,7 @@
 # ruff: noqa: FBT001, FBT002 - templates may pass these by position, as with Jinja's own filters
 
 import functools
+import hashlib
 import html
 import json
 import math
@@ -150,6 +151,7 @@ TEXT_FILTERS: Mapping[str, Callable[..., Any]] = {
     "json": dump_json,
     "lower": _on_text(str.lower),
     "replace": _replace,
+    "sha256": lambda value: hashlib.sha256(made(text(value)).encode(errors="replace")).hexdigest(),
     "string": lambda value: made(text(value)),
     "title": _title,
     "tojson": dump_json,

@@ -1,0 +1,1 @@
+"""Documents written for pipeline_ex, turned into ours."""
