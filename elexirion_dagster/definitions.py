@@ -31,9 +31,9 @@ def defs() -> dg.Definitions:
     )
 
 
-def job_of_file(file: Path, settings: Settings) -> dg.JobDefinition:
+def job_of_file(file: Path, settings: Settings, *, test_steps: bool = False) -> dg.JobDefinition:
     """The job of one pipeline file, for a run outside the code location."""
-    return pipeline_job(load_any(file).pipeline, settings, thread_executor, write_report)
+    return pipeline_job(load_any(file, test_steps=test_steps).pipeline, settings, thread_executor, write_report)
 
 
 def write_report(run: Run, outputs: Mapping[str, Json]) -> dict[str, Any]:

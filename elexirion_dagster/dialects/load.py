@@ -1,7 +1,7 @@
 """Documents to pipelines: read, recognise the dialect, validate, check; every fault with its position."""
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,8 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from elexirion_dagster.dialects.pipeline_ex.notes import Note
+from elexirion_dagster.dialects.pipeline_ex.structure import is_theirs, translate
 from elexirion_dagster.errors import PipelineError, Problem
 from elexirion_dagster.expressions import Engine
 from elexirion_dagster.spec.base import NAME_PATTERN
@@ -30,26 +32,42 @@ _EXPECTED = {
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A pipeline, the document it came from, and what is doubtful about it."""
+    """A pipeline, its document, and what is doubtful about it."""
 
     pipeline: Pipeline
     document: Document
+    """The native document; its positions are those of the file, whatever dialect that is written in."""
     warnings: list[Problem] = field(default_factory=list)
+    notes: tuple[Note, ...] = ()
+    """What was changed in a document of another dialect, or could not be honoured; warnings too."""
 
 
-def load_any(path: Path) -> Loaded:
-    """Load the pipeline in a file. Raises PipelineError with every fault's file, line and mend."""
-    loaded = _from_document(load_file(path))
-    if loaded.pipeline.name != path.stem:
+def load_any(path: Path, *, test_steps: bool = False) -> Loaded:
+    """Load the pipeline in a file, ours or pipeline_ex's; `test_steps` allows the steps of their test fixtures.
+
+    Raises PipelineError with every fault's file, line and mend.
+    """
+    document = load_file(path)
+    loaded = _load(document, test_steps=test_steps)
+    if loaded.pipeline.name != path.stem and not is_theirs(document.data):
         mend = f"Call the pipeline {path.stem!r} or the file {loaded.pipeline.name}.yaml."
         message = f"the name {loaded.pipeline.name!r} is not the file's stem {path.stem!r}"
         raise PipelineError([loaded.document.problem(message, ("name",), mend)])
     return loaded
 
 
-def load_string(text: str, *, file: str | None = None) -> Loaded:
+def load_string(text: str, *, file: str | None = None, test_steps: bool = False) -> Loaded:
     """Load the pipeline in a text. Raises PipelineError like `load_any`."""
-    return _from_document(load_text(text, file=file))
+    return _load(load_text(text, file=file), test_steps=test_steps)
+
+
+def _load(document: Document, *, test_steps: bool) -> Loaded:
+    if not is_theirs(document.data):
+        return _from_document(document)
+    native = translate(document, test_steps=test_steps)
+    loaded = _from_document(native.document)
+    said = [Problem(f"{note.key}: {note.said}", document.file, note.line) for note in native.notes]
+    return replace(loaded, warnings=[*said, *loaded.warnings], notes=native.notes)
 
 
 def _from_document(document: Document) -> Loaded:

@@ -45,13 +45,19 @@ class Finished:
 
 
 def execute(
-    file: Path, inputs: Mapping[str, Json], *, run_id: str, tags: Mapping[str, str], settings: Settings
+    file: Path,
+    inputs: Mapping[str, Json],
+    *,
+    run_id: str,
+    tags: Mapping[str, str],
+    settings: Settings,
+    test_steps: bool = False,
 ) -> Finished:
     """Run the pipeline in `file` to its end. Being interrupted ends its children and marks the run cancelled."""
     home = init(settings).home
     load_file(home.dagster / "dagster.yaml")  # Dagster meets what is no YAML with a stack trace
     with capture_interrupts(), _usable(home), dg.DagsterInstance.from_config(str(home.dagster)) as instance:
-        job = job_of_file(file, settings)
+        job = job_of_file(file, settings, test_steps=test_steps)
         run = instance.create_run_for_job(
             job_def=job,
             run_id=run_id,

@@ -39,10 +39,10 @@ def scan_file() -> Path:
     return shipped() / "nightly_scan.yaml"
 
 
-def choose(target: str, assignments: tuple[str, ...], settings: Settings) -> Chosen:
+def choose(target: str, assignments: tuple[str, ...], settings: Settings, *, test_steps: bool = False) -> Chosen:
     """The pipeline given by path or name, with inputs from `KEY=VALUE` words. Raises InputError, PipelineError."""
     file = find(target, settings)
-    pipeline = load_any(file).pipeline
+    pipeline = load_any(file, test_steps=test_steps).pipeline
     inputs = read_inputs(pipeline, assignments)
     complete = complete_inputs(pipeline, inputs)
     return Chosen(file, pipeline, {name: complete[name] for name in inputs})
@@ -64,17 +64,19 @@ def listing(settings: Settings) -> list[Listed]:
     return rows
 
 
-def check(targets: list[str], settings: Settings) -> list[tuple[Path, Loaded | PipelineError]]:
+def check(
+    targets: list[str], settings: Settings, *, test_steps: bool = False
+) -> list[tuple[Path, Loaded | PipelineError]]:
     """Load and check the given files or names, or all that are found."""
     files = targets or [str(file) for file in find_all(settings).values()]
-    return [_checked(target, settings) for target in files]
+    return [_checked(target, settings, test_steps=test_steps) for target in files]
 
 
-def _checked(target: str, settings: Settings) -> tuple[Path, Loaded | PipelineError]:
+def _checked(target: str, settings: Settings, *, test_steps: bool) -> tuple[Path, Loaded | PipelineError]:
     file = Path(target)
     try:
         file = find(target, settings)
-        return file, load_any(file)
+        return file, load_any(file, test_steps=test_steps)
     except PipelineError as error:
         return file, error
     except InputError as error:
