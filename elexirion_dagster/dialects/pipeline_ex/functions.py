@@ -269,6 +269,7 @@ FUNCTIONS: Mapping[str, Function] = {
     "reverse": _filter("reverse"),
     "round": _whole("half_up"),
     "seconds": _seconds(1),
+    "slice": Function(_substring, 2, 3),
     "sort": _filter("sort", "list"),
     "split": Function(lambda words, args: words.value(args[0]).method(f"split({words.value(args[1]).text})"), 2, 2),
     "sqrt": Function(_sqrt),

@@ -13,7 +13,7 @@ from elexirion_dagster.errors import ExpressionError
 
 _VARIABLES = frozenset({"state", "global_vars", "variables", "vars", "global", "session", "local"})
 _INPUTS = frozenset({"inputs", "input", "params"})
-_ELSEWHERE = frozenset({"environment", "config", "system", "codebase", "secrets"})
+_ELSEWHERE = frozenset({"env", "environment", "config", "system", "codebase", "secrets"})
 _SCOPES = frozenset({*_VARIABLES, *_INPUTS, "steps", "loop", "workflow", "run"})
 _REFERENCES = frozenset({"previous_response", "previous_response:", "context:"})
 _SHADOWED = frozenset({*_VARIABLES, *_INPUTS, "workflow"})
@@ -207,10 +207,9 @@ class Lookups:
         return self._undeclared(path, own, emits)
 
     def _undeclared(self, path: Path, own: str, emits: Emits) -> Piece:
-        dotted = ".".join(map(str, (path.root, *path.parts)))
-        if path.root in _SCOPES | _REFERENCES or (path.parts and not self.must):
+        dotted, parts = ".".join(map(str, (path.root, *path.parts))), path.parts
+        if path.root in _SCOPES | _REFERENCES or (parts and not self.must and path.root not in _ELSEWHERE):
             raise Unresolvable(f"{dotted} is not known here")
-        parts = path.parts
         if path.root in _ELSEWHERE and parts and isinstance(parts[0], str):
             own, parts = own_name(f"{path.root}_{parts[0]}"), parts[1:]
         emits.note(f"{dotted} is declared nowhere, so it is asked for as the input {own}")

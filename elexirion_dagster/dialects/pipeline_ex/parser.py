@@ -240,18 +240,16 @@ class _Parser:
         return tuple(found)
 
     def _argument(self) -> Node:
-        """One argument; of `x => x.y` the name becomes the item."""
-        if self._peek().kind != "name" or self._peek(1).text != "=>":
+        """One argument; of `x => x.y` and `(x) => x.y` the name becomes the item."""
+        bracketed = self._peek().text == "(" and self._peek(2).text == ")"
+        if self._peek(3 if bracketed else 1).text != "=>" or self._peek(bracketed).kind != "name":
             return self._expression()
-        name = self._peek().text
-        self._at += 2
-        begin = self._at
-        while self._peek(0).kind != "end" and self._at < len(self._tokens):
-            token = self._peek()
-            if token.kind == "name" and token.text == name and self._tokens[self._at - 1].text != ".":
-                self._tokens[self._at] = Token("sign", ITEM, token.at, token.end)
-            self._at += 1
-        self._at = begin
+        name = self._peek(bracketed).text
+        self._at += 4 if bracketed else 2
+        for at in range(self._at, len(self._tokens)):
+            token = self._tokens[at]
+            if token.kind == "name" and token.text == name and self._tokens[at - 1].text != ".":
+                self._tokens[at] = Token("sign", ITEM, token.at, token.end)
         return self._expression()
 
     def _record(self) -> Node:

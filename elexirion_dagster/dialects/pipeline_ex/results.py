@@ -138,8 +138,13 @@ def _about(at: Piece, parts: tuple[Part, ...]) -> Piece | None:
             return _succeeded(at)
         case ("skipped",):
             return Piece(f"{at.text}.status == 'skipped'", COMPARE, "bool")
-        case (str() as word,) if word in _RECORD:
-            return at.field(_RECORD[word])
+        case ("error_message",):
+            return at.field("error").field("message")
+        case ("error", "type"):
+            return at.field("error").field("cause")
+        case (str() as word, *rest) if word in _RECORD and (not rest or word == "error"):
+            found = at.field(_RECORD[word])
+            return found.field("message") if rest else found
     return None
 
 
