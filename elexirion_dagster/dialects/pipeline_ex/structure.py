@@ -63,10 +63,11 @@ def _has_their_steps(steps: Json) -> bool:
 
 
 def _is_their_step(step: Mapping[str, Json]) -> bool:
-    kind = step.get("type")
+    kind, prompt = step.get("type"), step.get("prompt")
     if isinstance(kind, str) and kind in _THEIRS:
         return True
-    return isinstance(step.get("prompt"), list) or (kind == "llm" and "provider" in step)
+    parts = isinstance(prompt, list) and any(isinstance(part, dict) and "type" in part for part in prompt)
+    return parts or (kind == "llm" and "provider" in step)
 
 
 def _is_specification(data: Mapping[str, Json]) -> bool:
