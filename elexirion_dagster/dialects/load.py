@@ -47,27 +47,33 @@ def load_any(path: Path, *, test_steps: bool = False) -> Loaded:
 
     Raises PipelineError with every fault's file, line and mend.
     """
-    document = load_file(path)
-    loaded = _load(document, test_steps=test_steps)
-    if loaded.pipeline.name != path.stem and not is_theirs(document.data):
+    source = load_file(path)
+    document, notes = _ours(source, test_steps=test_steps)
+    loaded = _from_document(document)
+    if loaded.pipeline.name != path.stem and document is source:
         mend = f"Call the pipeline {path.stem!r} or the file {loaded.pipeline.name}.yaml."
         message = f"the name {loaded.pipeline.name!r} is not the file's stem {path.stem!r}"
-        raise PipelineError([loaded.document.problem(message, ("name",), mend)])
-    return loaded
+        raise PipelineError([document.problem(message, ("name",), mend)])
+    return _noted(loaded, notes)
 
 
 def load_string(text: str, *, file: str | None = None, test_steps: bool = False) -> Loaded:
     """Load the pipeline in a text. Raises PipelineError like `load_any`."""
-    return _load(load_text(text, file=file), test_steps=test_steps)
+    document, notes = _ours(load_text(text, file=file), test_steps=test_steps)
+    return _noted(_from_document(document), notes)
 
 
-def _load(document: Document, *, test_steps: bool) -> Loaded:
+def _ours(document: Document, *, test_steps: bool) -> tuple[Document, tuple[Note, ...]]:
+    """The native document, and what was changed on the way there."""
     if not is_theirs(document.data):
-        return _from_document(document)
+        return document, ()
     native = translate(document, test_steps=test_steps)
-    loaded = _from_document(native.document)
-    said = [Problem(f"{note.key}: {note.said}", document.file, note.line) for note in native.notes]
-    return replace(loaded, warnings=[*said, *loaded.warnings], notes=native.notes)
+    return native.document, native.notes
+
+
+def _noted(loaded: Loaded, notes: tuple[Note, ...]) -> Loaded:
+    said = [Problem(f"{note.key}: {note.said}", loaded.document.file, note.line) for note in notes]
+    return replace(loaded, warnings=[*said, *loaded.warnings], notes=notes)
 
 
 def _from_document(document: Document) -> Loaded:
