@@ -99,4 +99,6 @@ def _previous(reader: Reader, place: Place) -> str:
         return ""
     extract = reader.text("extract", "field")
     path = reader.path("extract", "field") if extract else reader.path("step", "name")
+    if step == "loop":
+        return place.source(f"loop.{extract or 'item'}", path)
     return place.source(f"previous_response:{step}:{extract}" if extract else f"previous_response:{step}", path)
