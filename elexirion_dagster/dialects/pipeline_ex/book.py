@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path as FilePath
+from types import MappingProxyType
 
 from elexirion_dagster.dialects.pipeline_ex import expressions
 from elexirion_dagster.dialects.pipeline_ex.naming import free
@@ -15,6 +16,10 @@ from elexirion_dagster.records import Json
 
 SOURCE_FILES = "all_source_files"
 """Their name for all source files; ours is a step that lists what git tracks."""
+TYPES: Mapping[type, str] = MappingProxyType(
+    {bool: "boolean", int: "integer", float: "number", list: "list", dict: "object", str: "string"}
+)
+"""The type of an input by that of its value."""
 REPO = "repo"
 """The input that names the folder whose files are read."""
 

@@ -7,7 +7,7 @@ from pathlib import Path as FilePath
 from types import MappingProxyType
 from typing import Any
 
-from elexirion_dagster.dialects.pipeline_ex.book import SOURCE_FILES, Book, Place
+from elexirion_dagster.dialects.pipeline_ex.book import SOURCE_FILES, TYPES, Book, Place
 from elexirion_dagster.dialects.pipeline_ex.naming import free
 from elexirion_dagster.dialects.pipeline_ex.notes import Notes, Path
 from elexirion_dagster.dialects.pipeline_ex.placed import Placed
@@ -16,15 +16,13 @@ from elexirion_dagster.dialects.pipeline_ex.reader import Reader
 from elexirion_dagster.dialects.pipeline_ex.said import BUDGET, DEFAULTS, ENVIRONMENT, OPTIONS, ROOT
 from elexirion_dagster.dialects.pipeline_ex.scope import Names, own_name
 from elexirion_dagster.dialects.pipeline_ex.steps import Translator
+from elexirion_dagster.dialects.pipeline_ex.steps_child import ANY
 from elexirion_dagster.dialects.pipeline_ex.wanted import wanted_fields
 from elexirion_dagster.records import Json
 
 _SOURCE = (
     *("py", "pyi", "js", "jsx", "mjs", "ts", "tsx", "go", "rs", "ex", "exs", "erl", "rb", "java", "kt", "scala"),
     *("c", "h", "cc", "cpp", "hpp", "cs", "swift", "php", "sh", "sql", "lua", "r", "jl", "hs", "clj", "vue", "svelte"),
-)
-_TYPES: Mapping[type, str] = MappingProxyType(
-    {bool: "boolean", int: "integer", float: "number", list: "list", dict: "object", str: "string"}
 )
 _WORDS: Mapping[str, str] = MappingProxyType(
     {
@@ -77,9 +75,9 @@ def root_pipeline(
 
 
 def child_pipeline(
-    data: Mapping[str, Json], at: Path, parent: Place, handed: Mapping[str, Json]
+    data: Mapping[str, Json], at: Path, parent: Place, handed: Mapping[str, str]
 ) -> tuple[Placed, Place]:
-    """A pipeline inside a step; what it is handed becomes its inputs."""
+    """A pipeline inside a step; what it is handed, by name and type, becomes its inputs."""
     inner = data.get("workflow")
     if isinstance(inner, dict):
         data, at = inner, (*at, "workflow")
@@ -98,7 +96,7 @@ def child_pipeline(
     return Placed(at, fields, made.origins), place
 
 
-def _pipeline(root: Reader, book: Book, handed: Mapping[str, Json], place: Place) -> tuple[Placed, Place]:
+def _pipeline(root: Reader, book: Book, handed: Mapping[str, str], place: Place) -> tuple[Placed, Place]:
     """Inputs and steps of a pipeline, a child or not."""
     raw = root.value("steps")
     if not isinstance(raw, list) or not raw:
@@ -108,11 +106,12 @@ def _pipeline(root: Reader, book: Book, handed: Mapping[str, Json], place: Place
     book.wanted = wanted_fields(raw)
     book.written = book.written | _written(raw)
     _declare(root, book)
-    for name, value in handed.items():
-        kind = "string" if isinstance(value, str) else _TYPES.get(type(value), "string")
-        book.need(name, root.at, kind)
+    inside = {name: f"{name}.value" for name, kind in handed.items() if kind == ANY and name not in book.inputs}
+    for name, kind in handed.items():
+        book.need(name, root.at, "object" if kind == ANY else kind)
     variables = _variables(root, place)
-    names = replace(place.names, inputs=frozenset(book.inputs), vars=frozenset({*variables, *_assigned(raw)}))
+    inputs = frozenset({*book.inputs, *inside.values()})
+    names = replace(place.names, inputs=inputs, renamed=inside, vars=frozenset({*variables, *_assigned(raw)}))
     place = replace(place, names=names)
     steps, place = Translator(child_pipeline).steps(raw, (*root.at, "steps"), place)
     steps = _before(steps, variables, book, root)
@@ -166,10 +165,10 @@ def _declare(root: Reader, book: Book) -> None:
     for name, value in declared.items():
         path = (*at, name)
         if not isinstance(value, dict) or not value or not set(value) <= _INPUT_KEYS:
-            book.need(own_name(name), path, _TYPES.get(type(value), "string"), default=value)
+            book.need(own_name(name), path, TYPES.get(type(value), "string"), default=value)
             continue
         default = value.get("default")
-        kind = _WORDS.get(str(value.get("type", "")).lower()) or _TYPES.get(type(default), "string")
+        kind = _WORDS.get(str(value.get("type", "")).lower()) or TYPES.get(type(default), "string")
         book.need(own_name(name), path, kind)
         made = book.inputs[own_name(name)]
         if "default" in value or value.get("required") is False:

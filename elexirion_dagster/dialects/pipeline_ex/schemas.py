@@ -14,9 +14,18 @@ _ALIASES = MappingProxyType({"min_length": "minLength", "max_length": "maxLength
 _NAMES: Mapping[str, str] = MappingProxyType(
     {
         **{word: word for word in ("string", "integer", "number", "boolean", "object", "array", "null")},
-        "text": "string", "str": "string", "date": "string", "datetime": "string", "int": "integer",
-        "float": "number", "decimal": "number", "bool": "boolean", "map": "object", "dict": "object",
-        "hash": "object", "list": "array",
+        "text": "string",
+        "str": "string",
+        "date": "string",
+        "datetime": "string",
+        "int": "integer",
+        "float": "number",
+        "decimal": "number",
+        "bool": "boolean",
+        "map": "object",
+        "dict": "object",
+        "hash": "object",
+        "list": "array",
     }
 )
 ANY: Mapping[str, Json] = MappingProxyType(

@@ -16,7 +16,7 @@ def shape_of(step: Mapping[str, Json], output_field: str = "") -> Shape:
         return Shape("data", frozenset(fields or ()))
     if kind == "for_each":
         inner = {one["name"]: shape_of(one) for one in step["steps"]}
-        return Shape("tasks" if ASK in inner else "for_each", inner=inner)
+        return Shape("tasks" if ASK in inner and step["as"] in ("task", "file") else "for_each", inner=inner)
     if kind == "transform":
         return _of_ops(step["ops"], output_field)
     if kind in ("set", "pipeline"):

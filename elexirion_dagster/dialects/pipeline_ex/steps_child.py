@@ -1,9 +1,10 @@
 """Nested pipelines become `pipeline` steps."""
 
 import os
+import re
 from collections.abc import Callable, Mapping
 
-from elexirion_dagster.dialects.pipeline_ex.book import Place
+from elexirion_dagster.dialects.pipeline_ex.book import TYPES, Place
 from elexirion_dagster.dialects.pipeline_ex.frame import native
 from elexirion_dagster.dialects.pipeline_ex.naming import slug
 from elexirion_dagster.dialects.pipeline_ex.notes import Path
@@ -13,9 +14,12 @@ from elexirion_dagster.dialects.pipeline_ex.said import CHILD
 from elexirion_dagster.dialects.pipeline_ex.scope import own_name
 from elexirion_dagster.records import Json
 
-Child = Callable[[Mapping[str, Json], Path, Place, Mapping[str, Json]], tuple[Placed, Place]]
-"""Translates a pipeline inside a step, given what the step hands in; also gives what its outputs may name."""
+Child = Callable[[Mapping[str, Json], Path, Place, Mapping[str, str]], tuple[Placed, Place]]
+"""Translates a pipeline inside a step, given the types of what is handed in; also gives what its outputs may name."""
+ANY = "any"
+"""The type of a value that is known only when the step runs: it is handed in inside a map, under `value`."""
 _DEEPEST = 30
+_WHOLE = re.compile(r"\{\{ ((?:(?!\}\}).)*) \}\}")
 
 
 def nested(step: Reader, name: str, place: Place, child: Child) -> list[Placed]:
@@ -27,9 +31,15 @@ def nested(step: Reader, name: str, place: Place, child: Child) -> list[Placed]:
     inline = step.value("pipeline")
     outputs: Json = None
     if isinstance(inline, dict):
-        shared = _shared(place) if config.flag("inherit_context") else {}
-        made, inside = child(inline, step.path("pipeline"), place, {**shared, **handed})
-        handed = {key: value for key, value in {**shared, **handed}.items() if key in made.get("inputs", {})}
+        handed = {**(_shared(place) if config.flag("inherit_context") else {}), **handed}
+        kinds = {key: _kind(value, place) for key, value in handed.items()}
+        made, inside = child(inline, step.path("pipeline"), place, kinds)
+        declared = made.get("inputs", {})
+        handed = {
+            key: {"value": value} if kinds[key] == ANY and declared[key]["type"] == "object" else value
+            for key, value in handed.items()
+            if key in declared
+        }
         reference: Json = made
         outputs = _outputs(step, inside) or _all(made)
     else:
@@ -65,6 +75,17 @@ def _reference(step: Reader, name: str, place: Place) -> str:
     if folder is not None and not os.path.isabs(file) and not (folder / file).is_file() and os.path.isfile(file):  # noqa: PTH117, PTH113 - texts
         file = os.path.relpath(file, folder)
     return file if file.startswith(("/", "./", "../")) else f"./{file}"
+
+
+def _kind(value: Json, place: Place) -> str:
+    """The type of a value that is handed in, as far as it can be known."""
+    if not isinstance(value, str):
+        return next((word for kind, word in TYPES.items() if isinstance(value, kind)), ANY)
+    whole = _WHOLE.fullmatch(value)
+    if whole is None or whole[1].endswith(".text"):
+        return "string"
+    declared = place.book.inputs.get(whole[1].removeprefix("inputs."), {})
+    return str(declared.get("type", ANY))
 
 
 def _shared(place: Place) -> dict[str, Json]:
