@@ -48,7 +48,7 @@ _CONDITIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     }
 )
 _ALWAYS = ("overloaded", "rate_limited", "timeout", "connection")
-_MOST_ATTEMPTS, _LONGEST_S, _DAY_S, _LONGEST_WAIT_S = 20, 30.0, 86_400, 3600
+_MOST_ATTEMPTS, _LONGEST_S, DAY_S, _LONGEST_WAIT_S = 20, 30.0, 86_400, 3600
 _MS = 1000
 
 
@@ -172,7 +172,7 @@ def seconds(reader: Reader) -> float | None:
     """A time limit in milliseconds or seconds as seconds."""
     milliseconds, whole = reader.number("timeout_ms"), reader.number("timeout_seconds", "timeout_s", "timeout")
     limit = milliseconds / _MS if milliseconds else whole
-    return min(limit, _DAY_S) if limit else None
+    return min(limit, DAY_S) if limit else None
 
 
 def _claude_model(options: Reader, step: Reader) -> Json:

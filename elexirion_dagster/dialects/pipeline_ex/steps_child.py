@@ -34,7 +34,7 @@ def nested(step: Reader, name: str, place: Place, child: Child) -> list[Placed]:
         handed = {**(_shared(place) if config.flag("inherit_context") else {}), **handed}
         kinds = {key: _kind(value, place) for key, value in handed.items()}
         made, inside = child(inline, step.path("pipeline"), place, kinds)
-        declared = made.get("inputs", {})
+        declared: Mapping[str, Json] = made.get("inputs", {})
         handed = {
             key: {"value": value} if kinds[key] == ANY and declared[key]["type"] == "object" else value
             for key, value in handed.items()

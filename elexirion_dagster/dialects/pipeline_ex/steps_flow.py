@@ -6,7 +6,7 @@ from typing import Any
 
 from elexirion_dagster.dialects.pipeline_ex.book import Place
 from elexirion_dagster.dialects.pipeline_ex.frame import native
-from elexirion_dagster.dialects.pipeline_ex.naming import slug
+from elexirion_dagster.dialects.pipeline_ex.naming import is_name, slug
 from elexirion_dagster.dialects.pipeline_ex.notes import Path
 from elexirion_dagster.dialects.pipeline_ex.placed import Placed
 from elexirion_dagster.dialects.pipeline_ex.reader import Reader
@@ -120,7 +120,8 @@ def test_echo(step: Reader, name: str, place: Place) -> list[Placed]:
     value = place.tree(step.value("value"), step.path("value"))
     fails, message = step.flag("fail"), step.text("error_message")
     if not fails:
-        return [native(step, name, "set", {"vars": {ECHO: value}}, place)]
+        fields = isinstance(value, dict) and value and ECHO not in value and all(map(is_name, value))
+        return [native(step, name, "set", {"vars": value if fields else {ECHO: value}}, place)]
     step.notes.add(step.path("fail"), f"the step fails by running the program `false` ({message or 'no message'})")
     return [native(step, name, "command", {"run": ["false"]}, place)]
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from elexirion_dagster.dialects.pipeline_ex.book import Place
-from elexirion_dagster.dialects.pipeline_ex.calls import claude, gemini, named, retry
+from elexirion_dagster.dialects.pipeline_ex.calls import DAY_S, claude, gemini, named, retry
 from elexirion_dagster.dialects.pipeline_ex.frame import condition, native, schema_path
 from elexirion_dagster.dialects.pipeline_ex.notes import Path
 from elexirion_dagster.dialects.pipeline_ex.placed import Placed
@@ -14,6 +14,7 @@ from elexirion_dagster.dialects.pipeline_ex.said import EXTRACTION, RETRY, SESSI
 from elexirion_dagster.dialects.pipeline_ex.schemas import of_functions, output_schema
 from elexirion_dagster.dialects.pipeline_ex.scope import own_name
 from elexirion_dagster.records import Json
+from elexirion_dagster.spec.base import Retry
 
 EXTRACTED: Mapping[str, Json] = {
     "type": "object",
@@ -42,6 +43,7 @@ def ask(step: Reader, name: str, kind: str, place: Place) -> list[Placed]:
         return _conversation(step, name, turns, {**fields, "session": session}, place)
     prompt = _prompt(step, name, place)
     session = session or prompt.session
+    _stretch(fields, step)
     asked = _ordered({**fields, "prompt": prompt.text, "session": session})
     made = native(step, name, "llm", asked, place, own_retry=kind == "claude_robust")
     return [*prompt.before, made]
@@ -91,6 +93,18 @@ def _functions(step: Reader, place: Place) -> list[tuple[str, Mapping[str, Json]
             known = ", ".join(place.book.functions) or "none"
             place.notes.refuse(path, f"the function {entry!r} is not defined", f"gemini_functions defines: {known}.")
     return found
+
+
+def _stretch(fields: dict[str, Any], step: Reader) -> None:
+    """Their time limit is that of one attempt, ours that of the step with all its attempts and waits."""
+    limit, retries = fields.get("timeout_s"), fields.get("retry")
+    if not limit or not retries or retries["max_attempts"] == 1:
+        return
+    again = Retry.model_validate(retries)
+    waits = sum(again.wait_s(attempt) for attempt in range(1, again.max_attempts))
+    fields["timeout_s"] = min(limit * again.max_attempts + waits, DAY_S)
+    said = f"{limit:g} s for each of {again.max_attempts} attempts are {fields['timeout_s']:g} s for the step in all"
+    step.notes.add(step.path("claude_options", "options"), said, key="timeout_ms")
 
 
 def _prompt(step: Reader, name: str, place: Place) -> Prompt:
