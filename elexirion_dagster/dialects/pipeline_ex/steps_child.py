@@ -84,7 +84,7 @@ def _kind(value: Json, place: Place) -> str:
     whole = _WHOLE.fullmatch(value)
     if whole is None or whole[1].endswith(".text"):
         return "string"
-    declared = place.book.inputs.get(whole[1].removeprefix("inputs."), {})
+    declared: Mapping[str, Json] = place.book.inputs.get(whole[1].removeprefix("inputs."), {})
     return str(declared.get("type", ANY))
 
 
