@@ -27,6 +27,8 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "doctor": ("instance.doctor", "What is configured, what is missing, how to mend it."),
     "init": ("instance.init", "Create the home and its Dagster instance."),
     "up": ("instance.up", "Start the Dagster web server and daemon."),
+    "ps": ("under_way.ps", "The runs under way: step, seconds, cost, memory."),
+    "stop": ("under_way.stop", "Cancel a run."),
     "prune": ("instance.prune", "Remove workspaces and reports of old runs."),
 }
 """Where each command lives below this folder, and what it does."""

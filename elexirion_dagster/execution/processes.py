@@ -15,24 +15,27 @@ _LOOK_S = 0.25
 
 
 class Group:
-    """Starts programs with one environment; when one ends, or the block is left, all are ended."""
+    """Starts programs with one environment; when a needed one ends, or the block is left, all are ended."""
 
     def __init__(self, environment: Mapping[str, str], *, cwd: Path) -> None:
         self._environment = dict(environment)
         self._cwd = cwd
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._needed: set[str] = set()
 
-    def start(self, name: str, command: Sequence[str]) -> None:
+    def start(self, name: str, command: Sequence[str], *, needed: bool = True) -> None:
         """Start a program in a process group of its own, so that this process decides when it ends."""
+        if needed:
+            self._needed.add(name)
         self._processes[name] = subprocess.Popen(
             command, env=self._environment, cwd=self._cwd, stdin=subprocess.DEVNULL, start_new_session=True
         )
 
     def ended(self) -> tuple[str, int] | None:
-        """The first program that has ended, with its exit code."""
+        """The first needed program that has ended, with its exit code."""
         for name, process in self._processes.items():
             code = process.poll()
-            if code is not None:
+            if code is not None and name in self._needed:
                 return name, code
         return None
 

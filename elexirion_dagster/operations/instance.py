@@ -10,6 +10,8 @@ from elexirion_dagster.store.home import Home, PruneReport, open_home
 from elexirion_dagster.store.home import prune as prune_home
 from elexirion_dagster.yamlio import dump
 
+PRELOAD = ["elexirion_dagster.definitions", "anthropic", "google.genai"]
+"""What the workers of runs find imported already."""
 _SETTINGS = {
     "telemetry": {"enabled": False},
     "nux": {"enabled": False},
@@ -18,10 +20,20 @@ _SETTINGS = {
         "class": "QueuedRunCoordinator",
         "config": {"dequeue_use_threads": True, "dequeue_num_workers": 8, "dequeue_interval_seconds": 1},
     },
-    "concurrency": {"runs": {"max_concurrent_runs": 25}},
+    "run_launcher": {
+        "module": "elexirion_dagster.execution.launcher",
+        "class": "WarmRunLauncher",
+        "config": {"preload": PRELOAD},
+    },
+    "concurrency": {"runs": {"max_concurrent_runs": 150}},
     "sensors": {"use_threads": True, "num_workers": 4},
     "schedules": {"use_threads": True, "num_workers": 4},
-    "run_monitoring": {"enabled": True, "start_timeout_seconds": 120, "poll_interval_seconds": 10},
+    "run_monitoring": {
+        "enabled": True,
+        "start_timeout_seconds": 60,
+        "cancel_timeout_seconds": 30,
+        "poll_interval_seconds": 5,
+    },
     "run_retries": {"enabled": False},
     "retention": {"sensor": {"purge_after_days": {"skipped": 1, "failure": 30, "success": 30}}},
 }

@@ -1,9 +1,7 @@
 """Run one pipeline in this process as a run of the home's Dagster instance."""
 
 import json
-import sqlite3
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,21 +9,19 @@ import dagster as dg
 from dagster._core.definitions.job_base import InMemoryJob
 from dagster._core.execution.api import execute_run
 from dagster._utils.interrupts import capture_interrupts
-from dagster_shared.check import CheckError
-from sqlalchemy.exc import SQLAlchemyError
 
 from elexirion_dagster.compiler.ops import OUTPUTS
 from elexirion_dagster.compiler.sensors import record_end
 from elexirion_dagster.definitions import job_of_file
-from elexirion_dagster.errors import Cause, InputError, StorageError
-from elexirion_dagster.operations.instance import init
+from elexirion_dagster.errors import Cause
+from elexirion_dagster.execution.workers import working_on
+from elexirion_dagster.execution.zygote import WORKERS
+from elexirion_dagster.operations.opened import open_instance
 from elexirion_dagster.records import Json
 from elexirion_dagster.reports.json_report import load
 from elexirion_dagster.reports.report import Report
 from elexirion_dagster.settings import Settings
-from elexirion_dagster.store.home import Home
 from elexirion_dagster.tags import CLI, TRIGGER_TAG
-from elexirion_dagster.yamlio import load_file
 
 LOCATION = "elexirion_dagster"
 
@@ -54,9 +50,7 @@ def execute(
     test_steps: bool = False,
 ) -> Finished:
     """Run the pipeline in `file` to its end. Being interrupted ends its children and marks the run cancelled."""
-    home = init(settings).home
-    load_file(home.dagster / "dagster.yaml")  # Dagster meets what is no YAML with a stack trace
-    with capture_interrupts(), _usable(home), dg.DagsterInstance.from_config(str(home.dagster)) as instance:
+    with capture_interrupts(), open_instance(settings) as (home, instance):
         job = job_of_file(file, settings, test_steps=test_steps)
         run = instance.create_run_for_job(
             job_def=job,
@@ -64,7 +58,8 @@ def execute(
             run_config=dict(inputs),
             tags={**job.tags, **tags, TRIGGER_TAG: CLI, ".dagster/repository": f"__repository__@{LOCATION}"},
         )
-        execute_run(InMemoryJob(job), run, instance)
+        with working_on(home.dagster / WORKERS, run_id):
+            execute_run(InMemoryJob(job), run, instance)
         ended = instance.get_run_by_id(run_id)
         if ended is None:
             raise dg.DagsterInvariantViolationError(f"run {run_id} is gone from the instance")
@@ -74,19 +69,6 @@ def execute(
     files = {file.suffix[1:]: file for file in sorted(folder.iterdir())} if folder.is_dir() else {}
     report = load(files["json"].read_text(encoding="utf-8")) if "json" in files else None
     return Finished(run_id, status, cause, message, outputs, report, files)
-
-
-@contextmanager
-def _usable(home: Home) -> Iterator[None]:
-    """Put in words that the Dagster instance cannot be read or written."""
-    try:
-        yield
-    except (dg.DagsterInvalidConfigError, CheckError) as error:
-        message = f"{home.dagster / 'dagster.yaml'} cannot be used: {error}"
-        raise InputError(message, mend="Mend that file, or remove it: `elexirion init` writes it anew.") from error
-    except (OSError, SQLAlchemyError, sqlite3.Error) as error:
-        message = f"the Dagster instance in {home.dagster} cannot be used: {error}"
-        raise StorageError(message, mend="Look at free space and permissions there, then try again.") from error
 
 
 def _outputs(storage: Path) -> dict[str, Json]:

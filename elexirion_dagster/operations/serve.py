@@ -6,14 +6,17 @@ import socket
 import sys
 import sysconfig
 import time
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import NoReturn
 
+from filelock import FileLock, Timeout
+
 from elexirion_dagster.errors import ElexirionError, InputError
 from elexirion_dagster.execution.processes import Group
-from elexirion_dagster.operations.instance import dagster_environment, init, workspace_file
+from elexirion_dagster.execution.zygote import command as zygote_command
+from elexirion_dagster.operations.instance import PRELOAD, dagster_environment, init, workspace_file
 from elexirion_dagster.settings import Settings
 from elexirion_dagster.store.home import Home
 
@@ -33,7 +36,10 @@ def serve(settings: Settings, *, port: int, say: Callable[[str], None]) -> NoRet
         "webserver": [_program("dagster-webserver"), "-h", HOST, "-p", str(port), "-w", workspace],
         "daemon": [_program("dagster-daemon"), "run", "-w", workspace],
     }
-    with Group(environment, cwd=Path.cwd()) as group:
+    with _alone(home), Group(environment, cwd=Path.cwd()) as group:
+        group.start(
+            "zygote", zygote_command(home.dagster, PRELOAD), needed=False
+        )  # the launcher starts another when it is gone
         for name, command in commands.items():
             group.start(name, command)
         say(f"starting Dagster on http://{HOST}:{port} (instance {home.dagster}); Ctrl-C ends it")
@@ -44,6 +50,21 @@ def serve(settings: Settings, *, port: int, say: Callable[[str], None]) -> NoRet
         cause="command_failed",
         mend="Its last lines above say why; mend that and start again.",
     )
+
+
+@contextmanager
+def _alone(home: Home) -> Iterator[None]:
+    """Two daemons on one instance would start every run twice."""
+    lock = FileLock(home.dagster / "up.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        mend = "Use that one, end it, or set ELEXIRION_HOME to another folder."
+        raise InputError(f"another `elexirion up` serves {home.path}", mend=mend) from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _create_databases(home: Home) -> None:

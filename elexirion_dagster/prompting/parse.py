@@ -4,8 +4,8 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache, partial
 from itertools import islice
 from typing import NoReturn
 
@@ -44,20 +44,31 @@ def parse(text: str, schema: Mapping[str, Json]) -> Json:
 
     Raises MalformedOutput; InputError when the schema itself is not a JSON Schema.
     """
-    validator = _validator(json.dumps(schema, sort_keys=True, default=dict))
+    check = checker(schema)
     value = _only_value(text, schema)
     _check_bounds(value)
+    if problems := check(value):
+        raise MalformedOutput(problems)
+    return value
+
+
+def checker(schema: Mapping[str, Json]) -> Callable[[Json], list[str]]:
+    """A function that says in a few sentences where a value does not fit the schema, and nothing when it fits.
+
+    Raises InputError when the schema itself is not a JSON Schema.
+    """
+    return partial(_problems, _validator(json.dumps(schema, sort_keys=True, default=dict)))
+
+
+def _problems(validator: Validator, value: Json) -> list[str]:
     try:
-        problems = dict.fromkeys(_problem(error) for error in islice(validator.iter_errors(value), _SHOWN_PROBLEMS))
-    except RecursionError as error:
-        raise MalformedOutput([f"expected at most {_MAX_DEPTH} levels of nesting, came more"]) from error
+        return list(dict.fromkeys(_problem(error) for error in islice(validator.iter_errors(value), _SHOWN_PROBLEMS)))
+    except RecursionError:
+        return [f"expected at most {_MAX_DEPTH} levels of nesting, came more"]
     except referencing.exceptions.Unresolvable as error:
         raise InputError(
             f"expected a JSON Schema that holds all it refers to, came a reference to {error.ref}"
         ) from error
-    if problems:
-        raise MalformedOutput(list(problems))
-    return value
 
 
 def repair_text(error: MalformedOutput) -> str:

@@ -2,7 +2,7 @@
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, StringConstraints, Tag
 
 from elexirion_dagster.errors import Cause
 from elexirion_dagster.records import Json
@@ -10,6 +10,9 @@ from elexirion_dagster.records import Json
 NAME_PATTERN = "^[a-z][a-z0-9_]*$"
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN, max_length=80)]
 Effect = Literal["pure", "read", "write"]
+MAP, OTHER = Tag("map"), Tag("other")
+"""Marks the two forms of a value that is a map or something shorter; with BY_FORM errors are about the form written."""
+BY_FORM = Discriminator(lambda value: "map" if isinstance(value, dict | BaseModel) else "other")
 CALL_CAUSES: tuple[Cause, ...] = ("overloaded", "rate_limited", "timeout", "connection")
 """Causes that a model call retries by itself; every other cause in `retry.on` repeats the whole step."""
 

@@ -26,30 +26,38 @@ def json_schema(output: Json) -> dict[str, Json]:
     """
     if not isinstance(output, dict):
         raise ValueError("expected a map of field names to types, such as {summary: string}")  # noqa: TRY004 - shown to users
-    schema = _schema(output, "output")
+    schema = _schema(output, "output", closed=True)
     if schema.get("type") != "object":
         raise ValueError("output must describe an object, such as {summary: string}")
     return schema
 
 
-def _schema(value: Json, where: str) -> dict[str, Any]:
+def record_schema(form: Json) -> dict[str, Json]:
+    """The JSON Schema of data that comes from elsewhere: any type, and objects may have more fields than are named.
+
+    Raises ValueError that says where the form is wrong.
+    """
+    return _schema(form, "schema", closed=False)
+
+
+def _schema(value: Json, where: str, *, closed: bool) -> dict[str, Any]:
     match value:
         case str():
             return _word(value, where)
         case [single]:
-            return {"type": "array", "items": _schema(single, f"{where}[]")}
+            return {"type": "array", "items": _schema(single, f"{where}[]", closed=closed)}
         case list():
             raise ValueError(f"{where}: a list has exactly one element, the type of its items")
         case dict() if value and _is_json_schema(value):
             _check_json_schema(value, where)
             return value
         case dict() if value:
-            fields = {name: _schema(field, f"{where}.{name}") for name, field in value.items()}
+            fields = {name: _schema(field, f"{where}.{name}", closed=closed) for name, field in value.items()}
             return {
                 "type": "object",
                 "properties": fields,
                 "required": list(fields),
-                "additionalProperties": False,
+                "additionalProperties": not closed,
             }
     raise ValueError(f"{where}: expected a type ({', '.join(_WORDS)}), a one-element list or a map, got {value!r}")
 

@@ -9,7 +9,7 @@ from elexirion_dagster.expressions import Engine
 from elexirion_dagster.records import Json
 from elexirion_dagster.spec.base import StepBase
 from elexirion_dagster.spec.steps import inner_names, inner_steps
-from elexirion_dagster.spec.transform import Operation, TransformStep
+from elexirion_dagster.spec.transform import Operation, TransformStep, Unique
 
 Kind = Literal["template", "condition"]
 Chain = tuple[str, ...]
@@ -47,12 +47,28 @@ def _of_operation(operation: Operation, path: tuple[str | int, ...]) -> Iterator
     if operation.filter is not None:
         yield Expression((*path, "filter"), operation.filter, "condition", _RECORD)
     yield from _strings((*path, "map"), operation.map, _RECORD)
-    for word, by in (("sort", operation.sort), ("group", operation.group)):
-        if by is not None:
-            yield Expression((*path, word, "by"), as_expression(by.by), "template", _RECORD)
+    for where, by in _fields(operation):
+        yield Expression((*path, *where), as_expression(by), "template", _RECORD)
+    if operation.join is not None:
+        yield from _strings((*path, "join", "with"), operation.join.with_)
     for name, aggregate in (operation.aggregate or {}).items():
         if aggregate.of is not None:
             yield Expression((*path, "aggregate", name, "of"), as_expression(aggregate.of), "template", _RECORD)
+
+
+def _fields(operation: Operation) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """The `by:` and `on:` words of an operation with their places."""
+    for index, key in enumerate(operation.sort_keys()):
+        yield ("sort", *((index,) if isinstance(operation.sort, tuple) else ()), "by"), key.by
+    if operation.group is not None:
+        yield ("group", "by"), operation.group.by
+    if isinstance(operation.unique, Unique):
+        yield ("unique", "by"), operation.unique.by
+    if operation.join is not None:
+        if isinstance(operation.join.on, str):
+            yield ("join", "on"), operation.join.on
+        else:
+            yield from zip((("join", "on", "left"), ("join", "on", "right")), operation.join.sides(), strict=True)
 
 
 def as_expression(by: str) -> str:

@@ -12,6 +12,7 @@ from elexirion_dagster.spec.command import CommandStep
 from elexirion_dagster.spec.files import FilesStep
 from elexirion_dagster.spec.llm import LlmStep
 from elexirion_dagster.spec.set import SetStep
+from elexirion_dagster.spec.sql import SqlStep
 from elexirion_dagster.spec.transform import TransformStep
 
 
@@ -52,7 +53,7 @@ class SwitchStep(StepBase):
 
 
 Step = Annotated[
-    LlmStep | ForEachStep | SwitchStep | TransformStep | FilesStep | CommandStep | AnalyzeStep | SetStep,
+    LlmStep | ForEachStep | SwitchStep | TransformStep | FilesStep | CommandStep | AnalyzeStep | SetStep | SqlStep,
     Field(discriminator="type"),
 ]
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from elexirion_dagster.records import StepResult
-from elexirion_dagster.steps import analyze, command, files, for_each, llm, set, switch, transform  # noqa: A004 - named after the step types
+from elexirion_dagster.steps import analyze, command, files, for_each, llm, set, sql, switch, transform  # noqa: A004 - named after the step types
 from elexirion_dagster.steps.context import StepContext
 
 RUNNERS: Mapping[str, Callable[[Any, StepContext], StepResult]] = {
@@ -16,4 +16,5 @@ RUNNERS: Mapping[str, Callable[[Any, StepContext], StepResult]] = {
     "command": command.run,
     "analyze": analyze.run,
     "set": set.run,
+    "sql": sql.run,
 }

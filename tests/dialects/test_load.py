@@ -92,7 +92,7 @@ def test_a_wrong_shape_is_refused_where_it_stands(step, line, message, mend):
         ("tags: {'a b': x}\n", "does not have the form"),
         ("asset: 'a b'\n", "does not have the form"),
         ("inputs: {x: {type: strin}}\n", "expected 'string'"),
-        ("inputs: {x: {type: integer, default: a}}\n", "the default 'a' is not a integer"),
+        ("inputs: {x: {type: integer, default: a}}\n", "the default 'a' is not an integer"),
         ("inputs: {x: {type: integer, enum: [a]}}\n", "enum is for inputs of type string"),
         ("workspace: {worktree_of: x}\n", "needs a later version"),
         ("fallback: [{on: [timeout]}]\n", "exactly one of change"),

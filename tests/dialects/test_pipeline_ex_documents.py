@@ -8,6 +8,7 @@ from elexirion_dagster.dialects.load import load_any, load_string
 from elexirion_dagster.errors import PipelineError
 from elexirion_dagster.expressions import Engine
 from elexirion_dagster.spec.edges import edges
+from elexirion_dagster.yamlio import dump
 
 
 def native(text, **options):
@@ -28,7 +29,7 @@ def refused(text, **options):
 
 
 def flow(steps, **root):
-    return json.dumps({"workflow": {"name": "w", **root, "steps": steps}})
+    return dump({"workflow": {"name": "w", **root, "steps": steps}})
 
 
 def gemini(name="a", **keys):
@@ -125,7 +126,7 @@ def test_names_are_changed_where_ours_do_not_allow_them_and_listed():
 
 def test_a_file_is_called_by_its_stem_and_the_old_name_is_listed(tmp_path):
     file = tmp_path / "Weekly-Report.json"
-    file.write_text(flow([gemini()]))
+    file.write_text(json.dumps({"workflow": {"name": "w", "steps": [gemini()]}}))
     loaded = load_any(file)
     assert loaded.pipeline.name == "weekly_report"
     assert {note.key for note in loaded.notes} == {"name"}

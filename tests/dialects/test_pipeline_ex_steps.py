@@ -1,17 +1,16 @@
 """Each step type of pipeline_ex comes to the steps of ours that do what its documents say."""
 
-import json
-
 import pytest
 
 from elexirion_dagster.dialects.load import load_string
 from elexirion_dagster.providers.fake import Rule
+from elexirion_dagster.yamlio import dump
 
 FAKE = {"elexirion/model": "fake"}
 
 
 def flow(*steps, **root):
-    return json.dumps({"workflow": {"name": "w", **root, "steps": list(steps)}})
+    return dump({"workflow": {"name": "w", **root, "steps": list(steps)}})
 
 
 def native(*steps, **root):

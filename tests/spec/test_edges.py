@@ -185,3 +185,26 @@ def test_the_main_job_reviews_beside_nothing_it_does_not_need():
 def test_two_thousand_steps_are_no_matter():
     steps = [write("w0"), *(read(f"r{number}") for number in range(2000)), write("w1")]
     assert len(graph(*steps)["w1"].split()) == 2000
+
+
+def test_a_join_and_a_query_wait_for_what_their_lists_and_parameters_refer_to():
+    ops = [{"join": {"with": "{{ steps.a.data.list }}", "on": "k"}}, {"filter": "item.k > steps.b.data.least"}]
+    ask = {"type": "sql", "query": "FROM t WHERE k = $k"}
+    columns = {"columns": {"k": "integer"}}
+    assert graph(
+        assign("a", list=[{"k": 1}]),
+        assign("b", least=0),
+        {"name": "joined", "type": "transform", "from": [{"k": 1}], "ops": ops},
+        {
+            "name": "asked",
+            **ask,
+            "tables": {"t": "{{ steps.joined.data }}"},
+            "parameters": {"k": "{{ steps.b.data.x }}"},
+        },
+        {
+            "name": "typed",
+            **ask,
+            "tables": {"t": {"from": "{{ steps.a.data.list }}", **columns}},
+            "parameters": {"k": 1},
+        },
+    ) == {"a": "", "b": "", "joined": "a b", "asked": "b joined", "typed": "a"}

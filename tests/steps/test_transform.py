@@ -136,3 +136,242 @@ def test_from_that_is_no_list_is_refused(one):
     assert (
         "must be a list" in one("steps: [{name: t, type: transform, from: '{{ 1 }}', ops: [{limit: 1}]}]").error.message
     )
+
+
+def test_a_condition_may_be_compound_and_look_inside(apply):
+    records = [{"a": {"b": 1}, "c": "x"}, {"a": {"b": 5}, "c": "y"}, {"a": {"b": 7}, "c": "x"}]
+    assert apply({"filter": "item.a.b > 3 and (item.c == 'x' or item.a.b == 5)"}, records=records).data == records[1:]
+    assert apply({"filter": "not item.a.b > 3 and 'x' in item.c"}, records=records).data == records[:1]
+    assert apply({"filter": "item.a.z is defined or item.c == 'y'"}, records=records).data == records[1:2]
+
+
+@pytest.mark.parametrize("condition", ["item.nope == 1", "item.a.nope and item.a.b", "item.a.b > 3 and item.nope"])
+def test_a_condition_on_a_field_that_is_missing_is_an_error_and_not_false(apply, condition):
+    result = apply({"filter": condition}, records=[{"a": {"b": 5}}])
+    assert result.error.cause == "bad_input"
+    assert result.error.message.startswith("record 1: ")
+    assert "has no field 'nope'" in result.error.message
+
+
+def test_sort_takes_several_keys(apply):
+    ops = {
+        "sort": [{"by": "age", "order": "desc"}, {"by": "{{ item.name | length }}"}, {"by": "name", "order": "desc"}]
+    }
+    assert names(apply(ops)) == ["Cy", "Ada", "Bob", "Dot"]
+    records = [{"g": g, "n": n} for g in (2, 1) for n in (1, None, 3, 2)]
+    result = apply({"sort": [{"by": "g"}, {"by": "n", "order": "desc"}]}, records=records)
+    assert [(record["g"], record["n"]) for record in result.data] == [
+        *((1, 3), (1, 2), (1, 1), (1, None)),
+        *((2, 3), (2, 2), (2, 1), (2, None)),
+    ]
+
+
+@pytest.mark.parametrize(
+    "op",
+    [
+        {"sort": {"by": "aeg"}},
+        {"group": {"by": "aeg"}},
+        {"unique": {"by": "aeg"}},
+        {"aggregate": {"n": {"function": "sum", "of": "aeg"}}},
+        {"join": {"with": [{"age": 1}], "on": {"left": "aeg", "right": "age"}}},
+        {"join": {"with": [{"age": 1}], "on": {"left": "age", "right": "aeg"}}},
+    ],
+)
+def test_a_field_that_no_record_has_is_taken_for_a_slip(apply, op):
+    error = apply(op).error
+    assert error.cause == "bad_input"
+    assert "no record has the field 'aeg'" in error.message
+    assert "did you mean 'age'?" in error.message
+
+
+def test_unique_keeps_the_first_of_equal_records(apply):
+    assert names(apply({"unique": {"by": "age"}})) == ["Ada", "Bob", "Dot"]
+    records = [{"a": 1, "b": [1]}, {"b": [1.0], "a": 1}, {"a": True, "b": [1]}, 1, True, "1", None, 1.0]
+    assert apply({"unique": True}, records=records).data == [records[0], *records[2:7]]
+
+
+def test_groups_tell_values_apart_as_json_does(apply):
+    records = [{"k": {"a": 1, "b": 2}}, {"k": {"b": 2, "a": 1.0}}, {"k": 1}, {"k": True}, {"k": "1"}]
+    result = apply({"group": {"by": "k"}}, {"aggregate": {"n": {"function": "count"}}}, records=records)
+    assert [group["n"] for group in result.data] == [2, 1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("function", "expected"),
+    [("count", 4), ("count_distinct", 3), ("median", 2.5), ("mean", 3.25), ("stddev", 1.8929694486000912)],
+)
+def test_figures_are_of_the_records_that_have_a_value(apply, function, expected):
+    records = [{"n": 2}, {"n": 2.0}, {"n": 6}, {"n": 3}, {"n": None}, {}]
+    result = apply({"aggregate": {"f": {"function": function, "of": "n"}}}, records=records)
+    assert result.data["f"] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("function", ["mean", "median", "stddev", "min", "first"])
+def test_a_figure_over_nothing_is_null(apply, function):
+    assert apply({"aggregate": {"f": {"function": function, "of": "n"}}}, records=[]).data == {"f": None}
+
+
+def test_a_figure_that_cannot_be_computed_names_the_record(apply):
+    sums = {"aggregate": {"f": {"function": "sum", "of": "n"}}}
+    error = apply(sums, records=[{"n": 1}, {"n": "2"}]).error
+    assert "record 2: sum of n wants a number, got a text" in error.message
+    error = apply(
+        {"group": {"by": "g"}}, sums, records=[{"g": "a", "n": 1}, {"g": "b", "n": 1}, {"g": "b", "n": []}]
+    ).error
+    assert "record 2 of the group 'b': sum of n" in error.message
+
+
+BOOKS = [{"id": 1, "title": "One"}, {"id": 2, "title": "Two"}, {"id": None, "title": "None"}, {"title": "Lost"}]
+LOANS = [{"id": 2, "to": "Ada"}, {"id": 2.0, "to": "Bob"}, {"id": 9, "to": "Cy"}, {"id": None, "to": "Dot"}]
+
+
+@pytest.mark.parametrize(
+    ("how", "expected"),
+    [
+        ("inner", [("Two", "Ada"), ("Two", "Bob")]),
+        ("left", [("One", None), ("Two", "Ada"), ("Two", "Bob"), ("None", None), ("Lost", None)]),
+        ("right", [("Two", "Ada"), ("Two", "Bob"), (None, "Cy"), (None, "Dot")]),
+        (
+            "full",
+            [
+                ("One", None),
+                ("Two", "Ada"),
+                ("Two", "Bob"),
+                ("None", None),
+                ("Lost", None),
+                (None, "Cy"),
+                (None, "Dot"),
+            ],
+        ),
+    ],
+)
+def test_joins_give_every_pair_and_null_where_there_is_none(apply, how, expected):
+    result = apply({"join": {"with": LOANS, "on": "id", "how": how}}, records=BOOKS)
+    assert [(record["title"], record["to"]) for record in result.data] == expected
+
+
+def test_semi_and_anti_joins_choose_records(apply):
+    assert apply({"join": {"with": LOANS, "on": "id", "how": "semi"}}, records=BOOKS).data == BOOKS[1:2]
+    assert apply({"join": {"with": LOANS, "on": "id", "how": "anti"}}, records=BOOKS).data == [BOOKS[0], *BOOKS[2:]]
+
+
+def test_a_join_fills_in_what_a_record_lacks_or_keeps_the_other_whole(apply):
+    on = {"left": "id", "right": "{{ item.id }}"}
+    others = [{"id": 1, "title": "Uno", "year": 1}]
+    assert apply({"join": {"with": others, "on": on}}, records=BOOKS).data == [{"id": 1, "title": "One", "year": 1}]
+    nested = apply({"join": {"with": others, "on": on, "how": "left", "as": "other"}}, records=BOOKS[:2]).data
+    assert nested == [{**BOOKS[0], "other": others[0]}, {**BOOKS[1], "other": None}]
+
+
+def test_a_join_reads_the_step_it_refers_to(start):
+    results = start(
+        "steps:\n"
+        "- {name: b, type: set, vars: {list: [{k: 1, v: 2}]}}\n"
+        "- {name: a, type: transform, from: [{k: 1}], ops: [{join: {with: '{{ steps.b.data.list }}', on: k}}]}\n"
+    ).all()
+    assert results["a"].data == [{"k": 1, "v": 2}]
+
+
+def test_a_join_that_would_explode_is_refused_before_it_does(apply):
+    many = [{"k": 1}] * 1000
+    error = apply({"join": {"with": many, "on": "k"}}, records=many).error
+    assert "would make 1,000,000 records, at most 500,000" in error.message
+
+
+def test_large_lists_are_joined_by_hash(apply):
+    records = [{"k": index, "a": index} for index in range(50_000)]
+    result = apply(
+        {"join": {"with": "{{ inputs.records }}", "on": "k"}},
+        {"aggregate": {"n": {"function": "count"}, "s": {"function": "sum", "of": "a"}}},
+        records=records,
+    )
+    assert result.data == {"n": 50_000, "s": 50_000 * 49_999 // 2}
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("name", ["a", "b"]),
+        ("at.line", [3, 4]),
+        ("hits[*].text", ["x", "y", "z"]),
+        ("hits[-1].text", ["y", "z"]),
+        ("hits[0]", [{"text": "x", "fix": {"to": 1}}, {"text": "z", "fix": None}]),
+        ("hits[*].fix?.to", [1]),
+        ('["odd name"]?', [9]),
+        ("hits[*].tags?[*]", []),
+    ],
+)
+def test_extract_follows_a_path(apply, path, expected):
+    records = [
+        {"name": "a", "at": {"line": 3}, "hits": [{"text": "x", "fix": {"to": 1}}, {"text": "y"}], "odd name": 9},
+        {"name": "b", "at": {"line": 4}, "hits": [{"text": "z", "fix": None}]},
+    ]
+    assert apply({"extract": path}, records=records).data == expected
+
+
+@pytest.mark.parametrize(
+    ("path", "why"),
+    [
+        (
+            "hits[*].txt",
+            "record 2: extract hits[*].txt: it.hits[0] has no field 'txt' (it has: text); did you mean 'text'?",
+        ),
+        ("hits[1]", "record 1: extract hits[1]: it.hits has 0 entries, there is no entry 1"),
+        ("name[*]", "it.name is a text, and [*] wants a list"),
+        ("name.x?", "it.name is a text and has no field 'x'"),
+    ],
+)
+def test_what_a_path_does_not_lead_to_is_an_error(apply, path, why):
+    records = [{"name": "a", "hits": []}, {"name": "b", "hits": [{"text": "z"}]}]
+    assert why in apply({"extract": path}, records=records).error.message
+
+
+SCHEMA = {"name": "string", "age": "integer", "tags": ["string"]}
+
+
+def test_records_that_do_not_fit_their_schema_fail_the_step(apply):
+    error = apply({"validate": {"schema": SCHEMA}}).error
+    assert error.cause == "check_failed"
+    assert '1 of 4 records do not fit the schema: record 4: at $ expected the keys ["age"]' in error.message
+    assert apply({"validate": {"schema": {"name": "string"}}}).data == PEOPLE
+
+
+def test_records_that_do_not_fit_their_schema_are_dropped_or_marked_if_wished(apply):
+    dropped = apply({"validate": {"schema": SCHEMA, "on_error": "drop"}})
+    assert names(dropped) == ["Ada", "Bob", "Cy"]
+    assert dropped.metadata["invalid_dropped"] == 1
+    marked = apply({"validate": {"schema": SCHEMA, "on_error": "mark"}}).data
+    assert [record["valid"] for record in marked] == [True, True, True, False]
+    assert [record["problem"] is None for record in marked] == [True, True, True, False]
+
+
+def test_a_schema_may_be_of_any_type(apply):
+    schema = {"type": "string", "pattern": "^[a-z]+$"}
+    result = apply({"validate": {"schema": schema, "on_error": "drop"}}, records=["a", "B", 1, "c"])
+    assert result.data == ["a", "c"]
+    assert (
+        "only maps can be marked"
+        in apply({"validate": {"schema": "string", "on_error": "mark"}}, records=["a"]).error.message
+    )
+
+
+@pytest.mark.parametrize(
+    ("op", "why"),
+    [
+        ({"extract": "a..b"}, "cannot be read"),
+        ({"unique": False}, "unique"),
+        ({"sort": []}, "sort"),
+        ({"sort": [{"by": "{{ nowhere }}"}]}, "nowhere"),
+        ({"join": {"on": "a"}}, "with"),
+        ({"join": {"with": "{{ steps.nowhere.data }}", "on": "a"}}, "nowhere"),
+        ({"join": {"with": "{{ item.x }}", "on": "a"}}, "item"),
+        ({"join": {"with": [], "on": "a", "how": "outer"}}, "how"),
+        ({"join": {"with": [], "on": "a", "how": "semi", "as": "b"}}, "`as` has no meaning"),
+        ({"validate": {"schema": {"a": "text"}}}, "is no type"),
+        ({"validate": {"schema": {"a": {"type": "string", "pattern": "("}}}}, "pattern"),
+        ({"aggregate": {"n": {"function": "median"}}}, "needs `of`"),
+    ],
+)
+def test_an_operation_that_cannot_work_is_refused_at_load(apply, op, why):
+    with pytest.raises(PipelineError, match=why):
+        apply(op)
