@@ -71,7 +71,11 @@ def test_a_native_document_is_not_taken_for_theirs():
         ("workflow:\n  name: x\n  steps:\n    - {name: a, type: test_echo, value: 1}", "fixtures", 4),
         ("workflow: [1]", "expected a map", 1),
         ("workflow: {name: x}", "has no steps", 1),
-        ("workflow:\n  steps:\n    - {name: a, type: gemini, prompt: x}\n    - {name: a, type: gemini, prompt: y}", "taken", 4),
+        (
+            "workflow:\n  steps:\n    - {name: a, type: gemini, prompt: x}\n    - {name: a, type: gemini, prompt: y}",
+            "taken",
+            4,
+        ),
         ("workflow:\n  steps:\n    - {type: gemini, prompt: x}", "has no name", 3),
         ("workflow:\n  steps:\n    - {name: a, type: gemini}", "has no prompt", 3),
         ("workflow:\n  steps:\n    - 7", "expected a step", 3),
@@ -79,11 +83,19 @@ def test_a_native_document_is_not_taken_for_theirs():
         ("workflow:\n  steps:\n    - {name: a, type: gemini, functions: [f], prompt: x}", "not defined", 3),
         ("workflow:\n  steps:\n    - {name: a, type: gemini, prompt: [{type: sound}]}", "unknown kind of prompt", 3),
         ("workflow:\n  steps:\n    - {name: a, type: gemini, prompt: [{type: file}]}", "has no path", 3),
-        ("workflow:\n  steps:\n    - {name: a, type: gemini, prompt: x, condition: {xor: [a]}}", "expected a condition", 3),
-        ("workflow:\n  steps:\n    - name: a\n      type: claude\n      claude_options: 7\n      prompt: x", "a map", 5),
+        (
+            "workflow:\n  steps:\n    - {name: a, type: gemini, prompt: x, condition: {xor: [a]}}",
+            "expected a condition",
+            3,
+        ),
+        (
+            "workflow:\n  steps:\n    - name: a\n      type: claude\n      claude_options: 7\n      prompt: x",
+            "a map",
+            5,
+        ),
         ("workflow:\n  steps:\n    - {name: a, type: for_loop, data_source: x}", "has no steps", 3),
         ("workflow:\n  steps:\n    - {name: a, type: set_variable}", "sets no variables", 3),
-        ("workflow:\n  steps:\n    - {name: a, type: bash, command: 'echo {{x}} | sh'}", "a shell would read", 3),
+        ("workflow:\n  steps:\n    - {name: a, type: bash, command: \"echo '{{x}}' | sh\"}", "inside single quotes", 3),
         ("workflow:\n  steps:\n    - {name: a, type: pipeline, pipeline_file: './{{x}}.yaml'}", "before the run", 3),
         ("workflow:\n  steps:\n    - {name: a, type: file_ops, operation: shred}", "unknown operation", 3),
         (
@@ -91,7 +103,11 @@ def test_a_native_document_is_not_taken_for_theirs():
             "unknown operation",
             3,
         ),
-        ("workflow:\n  steps:\n    - {name: a, type: codebase_query, queries: {q: {find_luck: []}}}", "unknown query", 3),
+        (
+            "workflow:\n  steps:\n    - {name: a, type: codebase_query, queries: {q: {find_luck: []}}}",
+            "unknown query",
+            3,
+        ),
     ],
 )
 def test_what_cannot_be_used_is_refused_on_its_line(text, words, line):
@@ -153,7 +169,8 @@ def test_no_root_key_without_a_counterpart_is_dropped_in_silence(key):
 
 
 @pytest.mark.parametrize(
-    "key", ["verbose", "output_format", "cwd", "permission_mode", "session_id", "async_streaming", "telemetry_enabled", "zap"]
+    "key",
+    ["verbose", "output_format", "cwd", "permission_mode", "session_id", "async_streaming", "telemetry_enabled", "zap"],
 )
 @pytest.mark.parametrize("where", ["step", "defaults"])
 def test_no_option_without_a_counterpart_is_dropped_in_silence(key, where):
@@ -193,7 +210,11 @@ def test_a_step_without_a_preset_has_that_of_the_defaults_the_environment_or_its
 def test_gemini_takes_model_and_budget_of_the_defaults_as_a_whole():
     defaults = {"gemini_model": "gemini-2.5-pro", "gemini_token_budget": {"max_output_tokens": 99, "temperature": 0.1}}
     steps = native(flow([gemini("a"), gemini("b", token_budget={"temperature": 1})], defaults=defaults))
-    assert (steps["a"]["model"], steps["a"]["max_tokens"], steps["a"]["temperature"]) == ("gemini/gemini-2.5-pro", 99, 0.1)
+    assert (steps["a"]["model"], steps["a"]["max_tokens"], steps["a"]["temperature"]) == (
+        "gemini/gemini-2.5-pro",
+        99,
+        0.1,
+    )
     assert ("max_tokens" in steps["b"], steps["b"]["temperature"]) == (False, 1)
 
 
@@ -216,7 +237,10 @@ def test_declared_inputs_keep_their_defaults_and_unknown_bare_names_are_required
 
 
 def test_a_prompt_that_teaches_templates_keeps_them(one):
-    result = one(flow([gemini(prompt=[{"type": "static", "content": "write {{first_step.output}}"}])]), tags={"elexirion/model": "fake"})
+    result = one(
+        flow([gemini(prompt=[{"type": "static", "content": "write {{first_step.output}}"}])]),
+        tags={"elexirion/model": "fake"},
+    )
     assert result.text.endswith("write {{first_step.output}}")
 
 
@@ -266,6 +290,8 @@ def test_results_are_written_below_the_output_folder_inside_the_workspace():
 
 
 def test_limits_of_the_root_become_a_budget():
-    loaded = load_string(flow([gemini()], resource_limits={"max_cost_usd": 2, "max_tokens_total": 50, "max_memory_mb": 9}))
+    loaded = load_string(
+        flow([gemini()], resource_limits={"max_cost_usd": 2, "max_tokens_total": 50, "max_memory_mb": 9})
+    )
     assert (loaded.pipeline.budget.usd, loaded.pipeline.budget.tokens) == (2, 50)
     assert {note.key for note in loaded.notes} == {"max_memory_mb"}

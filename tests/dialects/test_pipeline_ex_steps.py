@@ -66,7 +66,12 @@ def test_a_prompt_of_the_step_stands_in_where_a_task_has_none_and_is_listed_wher
 
 @pytest.mark.parametrize(("given", "seconds"), [(10_000, 10), (300, 300)])
 def test_a_time_limit_of_tasks_is_milliseconds_and_small_ones_are_seconds(given, seconds):
-    step = {"name": "b", "type": "claude_batch", "tasks": [{"prompt": "a"}], "batch_config": {"timeout_per_task": given}}
+    step = {
+        "name": "b",
+        "type": "claude_batch",
+        "tasks": [{"prompt": "a"}],
+        "batch_config": {"timeout_per_task": given},
+    }
     assert native(step)["b"]["steps"][0]["timeout_s"] == seconds
 
 
@@ -76,7 +81,11 @@ def test_parallel_tasks_keep_their_own_options_and_are_addressed_by_id(start):
         {"id": "readme", "prompt": "read", "claude_options": {"allowed_tools": ["Read"]}},
     ]
     step = {"name": "p", "type": "parallel_claude", "parallel_tasks": tasks}
-    last = {"name": "end", "type": "gemini", "prompt": [{"type": "previous_response", "step": "p", "extract": "list_files"}]}
+    last = {
+        "name": "end",
+        "type": "gemini",
+        "prompt": [{"type": "previous_response", "step": "p", "extract": "list_files"}],
+    }
     cases = native(step)["p"]["steps"][0]["cases"]
     assert {case: steps[0]["tools"] for case, steps in cases.items()} == {"list_files": ["glob"], "readme": ["read"]}
     assert start(flow(step, last), tags=FAKE).all()["end"].text.endswith("list")
@@ -107,7 +116,11 @@ def test_a_session_is_ours_and_lasts_where_it_is_to_persist():
     steps = native(
         {"name": "a", "type": "claude_session", "prompt": "x", "session_config": config},
         {"name": "b", "type": "claude_session", "prompt": "x"},
-        {"name": "c", "type": "claude", "prompt": [{"type": "claude_continue", "session_id": "b", "new_prompt": "go on"}]},
+        {
+            "name": "c",
+            "type": "claude",
+            "prompt": [{"type": "claude_continue", "session_id": "b", "new_prompt": "go on"}],
+        },
     )
     assert steps["a"]["session"] == {"name": "math_tutor", "scope": "pipeline"}
     assert steps["b"]["session"] == {"name": "b", "scope": "run"}
@@ -127,7 +140,10 @@ def test_a_conversation_is_messages_or_turns_of_one_session():
     ("schema", "properties"),
     [
         ({"report": {"summary": "string", "findings": "array"}}, {"report"}),
-        ({"type": "object", "properties": {"score": {"type": "integer", "minimum": 1}}, "required": ["score"]}, {"score"}),
+        (
+            {"type": "object", "properties": {"score": {"type": "integer", "minimum": 1}}, "required": ["score"]},
+            {"score"},
+        ),
         ({"type": "array", "items": "string"}, {"items"}),
     ],
 )
@@ -199,10 +215,19 @@ def test_variables_in_both_forms_and_data_transforms(start):
 def test_bash_runs_without_a_shell_unless_it_needs_one():
     steps = native(
         {"name": "a", "type": "bash", "command": "pytest -q {{folder}}"},
-        {"name": "b", "type": "bash", "command": "ls | wc -l"},
+        {"name": "b", "type": "bash", "command": 'echo "{{folder}}" | wc -l'},
     )
     assert steps["a"]["run"] == "pytest -q {{ inputs.folder }}"
-    assert steps["b"]["run"] == ["bash", "-c", "ls | wc -l"]
+    assert steps["b"]["run"] == ["bash", "-c", 'echo "${VALUE_1}" | wc -l']
+    assert steps["b"]["env"] == {"VALUE_1": "{{ inputs.folder }}"}
+
+
+def test_a_value_never_becomes_a_command_of_the_shell(start):
+    steps = (
+        {"name": "v", "type": "set_variable", "variables": {"x": "$(echo hacked); echo `id`"}},
+        {"name": "b", "type": "bash", "command": 'printf "%s" "{{state.x}}" | cat'},
+    )
+    assert start(flow(*steps)).all()["b"].text.strip() == "$(echo hacked); echo `id`"
 
 
 def test_a_checkpoint_does_nothing_and_is_listed():
@@ -221,7 +246,14 @@ def test_a_time_limit_of_attempts_is_stretched_to_the_step():
 def test_file_operations_are_verbs_that_stay_in_the_workspace():
     steps = native(
         {"name": "c", "type": "file_ops", "operation": "copy", "source": "in.csv", "destination": "work/out.csv"},
-        {"name": "j", "type": "file_ops", "operation": "convert", "source": "work/out.csv", "destination": "x.json", "format": "csv_to_json"},
+        {
+            "name": "j",
+            "type": "file_ops",
+            "operation": "convert",
+            "source": "work/out.csv",
+            "destination": "x.json",
+            "format": "csv_to_json",
+        },
         {"name": "d", "type": "file_ops", "operation": "delete", "path": "/etc/passwd"},
         {"name": "l", "type": "file_ops", "operation": "list", "path": ".", "pattern": "*.md"},
         {"name": "v", "type": "file_ops", "operation": "validate", "files": [{"path": "x.json", "min_size": 2}]},
@@ -233,4 +265,3 @@ def test_file_operations_are_verbs_that_stay_in_the_workspace():
     assert steps["l"]["list"] == {"root": ".", "git": None, "include": ["*.md"]}
     assert steps["v"]["validate"] == {"path": "x.json", "exists": True, "min_bytes": 2}
     assert steps["p"]["write"] == {"path": "t.txt", "text": "{{ steps.p_file.text | upper }}"}
-

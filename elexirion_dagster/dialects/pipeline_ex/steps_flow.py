@@ -1,5 +1,6 @@
 """Steps about steps: loops, branches, variables, checkpoints, and their fixtures' echo."""
 
+import re
 import shlex
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -136,16 +137,31 @@ def bash(step: Reader, name: str, place: Place) -> list[Placed]:
     template = place.text(command.strip(), path)
     plain = command.replace("{{", "").replace("}}", "")
     run: Json = template
-    if set(plain) & _SHELL or not _splits(template):
-        run = ["bash", "-c", template]
-        if "{{" in command:
-            mend = "Split it into steps without pipes and the like, or hand the value over in env."
-            step.notes.refuse(path, "a shell would read the value that is put into this command as commands", mend)
-        step.notes.add(path, "commands run without a shell here; this one needs one, so bash is called with it")
     env = {str(key): str(place.tree(value, step.path("env"))) for key, value in step.map("env", "environment").items()}
+    if set(plain) & _SHELL or not _splits(template):
+        run, values = _for_shell(template, step, path)
+        env |= values
+        step.notes.add(path, "commands run without a shell here; this one needs one, so bash is called with it")
     folder = step.text("cwd", "working_dir")
     cwd = place.text(folder, step.path("cwd", "working_dir")) if folder else None
     return [native(step, name, "command", {"run": run, "cwd": cwd, "env": env or None}, place)]
+
+
+def _for_shell(template: str, step: Reader, path: Path) -> tuple[Json, dict[str, str]]:
+    """A command for bash whose values come as variables of the environment, so that none is read as a command."""
+    values: dict[str, str] = {}
+    shell = ""
+    for part in re.split(r"(\{\{.*?\}\})", template, flags=re.DOTALL):
+        if not part.startswith("{{"):
+            shell += part
+            continue
+        if re.sub(r'"(?:\\.|[^"\\])*"', "", shell).count("'") % 2:
+            mend = "Use double quotes around it."
+            step.notes.refuse(path, "a value inside single quotes would be put into the shell's text", mend)
+        name = f"VALUE_{len(values) + 1}"
+        values[name] = part
+        shell += f"${{{name}}}"
+    return ["bash", "-c", shell], values
 
 
 def _splits(command: str) -> bool:

@@ -110,7 +110,7 @@ def _inner(task: Reader, step: Reader, how: tuple[str, Mapping[str, Any]], place
         task.say("a task is one model call here; a `pipeline` step in a `for_each` runs pipelines", "type")
     if task.has("condition"):
         task.say("not used; a `for_each` with a `when` on its inner step leaves tasks out", "condition")
-    schema = typed(step, ASK, kind, place)
+    schema = typed(step, ASK, kind, place, task=task.text("task_id", "id"))
     fields = {"output": schema, **fields}
     order = ("model", "system", "tools", "max_turns", "max_tokens", "temperature", "output", "retry", "timeout_s")
     ordered = {key: fields[key] for key in order if fields.get(key) is not None}

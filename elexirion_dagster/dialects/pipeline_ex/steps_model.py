@@ -58,7 +58,7 @@ def model_fields(step: Reader, kind: str, place: Place) -> dict[str, Any]:
     return claude(step, kind, place)
 
 
-def typed(step: Reader, name: str, kind: str, place: Place) -> Json:
+def typed(step: Reader, name: str, kind: str, place: Place, *, task: str | None = None) -> Json:
     """The `output` of a step: its schema, its functions' parameters, or the fields that later steps take."""
     extraction = step.inside("extraction_config", said=EXTRACTION) if kind == "claude_extract" else None
     schema = step.value("output_schema", "schema")
@@ -73,7 +73,8 @@ def typed(step: Reader, name: str, kind: str, place: Place) -> Json:
         found = of_functions(functions, step.path("functions"), place.notes)
         if found is not None:
             return found
-    fields = place.book.wanted.get(str(step.data.get("name", step.data.get("id"))), {})
+    original = str(step.data.get("name", step.data.get("id")))
+    fields = place.book.wanted.get(f"{original}.{task}" if task else original, {})
     if fields:
         said = f"later steps take {', '.join(sorted(fields))} of this answer, so it is asked for as data"
         place.notes.add(step.path("name"), said, key=name)

@@ -25,16 +25,25 @@ _OWN = frozenset(
 _SOURCES = frozenset({"input_source", "data_source", "right_source", "over", "files"})
 _CONDITIONS = frozenset({"condition", "expression", "break_condition", "and", "or", "not", "when"})
 _RECORDS: Mapping[str, Json] = MappingProxyType({"type": "array", "items": {"type": "object"}})
+_REFERENCE = re.compile(
+    r"(?<![\w.:'\"])(?:steps\.|previous_response:)?([\w-]+)[.:]([A-Za-z_][\w-]*)((?:[.:][A-Za-z_][\w-]*)*)"
+    r"(\s*(?:>=|<=|<|>|between|[-+*/]\s*\d))?"
+)
 _NUMBER: Mapping[str, Json] = MappingProxyType({"type": "number"})
 
 
 def wanted_fields(steps: Sequence[Json]) -> dict[str, dict[str, Json]]:
-    """For each asking step without a schema the fields that others take of it, each with its schema."""
-    untyped = {name for step in _all(list(steps)) if (name := original_name(step)) and _is_untyped(step)}
+    """For each asking step without a schema the fields that others take of it, each with its schema.
+
+    A task of a step that asks many things stands as `step.task`.
+    """
+    every = [(name, step) for step in _all(list(steps)) if (name := original_name(step))]
+    untyped = {name for name, step in every if _is_untyped(step)}
+    untyped |= {f"{name}.{task}" for name, step in every for task in _tasks(step)}
     found: dict[str, dict[str, Json]] = {}
     for key, value in _strings(list(steps), ""):
         for name, field, schema in _taken(key, value):
-            if name in untyped and field not in _OWN:
+            if name in untyped and field and field not in _OWN:
                 fields = found.setdefault(name, {})
                 if field not in fields or fields[field] == ANY:
                     fields[field] = schema
@@ -44,6 +53,13 @@ def wanted_fields(steps: Sequence[Json]) -> dict[str, dict[str, Json]]:
 def _is_untyped(step: Mapping[str, Json]) -> bool:
     typed = any(step.get(key) for key in ("schema", "output_schema", "functions", "output"))
     return step.get("type") in ASKING and not typed
+
+
+def _tasks(step: Mapping[str, Json]) -> Iterator[str]:
+    for tasks in (step.get("tasks"), step.get("parallel_tasks")):
+        for task in tasks if isinstance(tasks, list) else ():
+            if isinstance(task, dict) and (task.get("task_id") or task.get("id")):
+                yield str(task.get("task_id") or task.get("id"))
 
 
 def _all(value: Json) -> Iterator[dict[str, Json]]:
@@ -68,14 +84,15 @@ def _strings(value: Json, key: str) -> Iterator[tuple[str, str]]:
 
 
 def _taken(key: str, text: str) -> Iterator[tuple[str, str, Json]]:
-    """The (step, field, schema) that one text takes."""
+    """The (step, field, schema) that one text takes; of `a.b.c` both b of a, and c of the task b of a."""
     schema = _RECORDS if key in _SOURCES else ANY
-    for name, field in re.findall(r"previous_response:([\w-]+)[.:]([\w-]+)", text):
-        yield name, field, dict(schema)
     inside = [text] if key in _CONDITIONS or key in _SOURCES else re.findall(r"\{\{(.*?)\}\}", text, re.DOTALL)
+    if "previous_response:" in text:
+        inside = [*inside, *re.findall(r"previous_response:[\w.:-]+", text)]
     for expression in inside:
-        pattern = r"(?<![\w.:'\"])(?:steps\.)?([\w-]+)[.:]([A-Za-z_][\w-]*)(\s*(?:>=|<=|<|>|between|[-+*/]\s*\d))?"
-        for name, field, compared in re.findall(pattern, expression):
-            yield name, field, dict(_NUMBER if compared else schema)
-        for name, field in re.findall(r"steps\.([\w-]+)\.(?:result|data|output)\.([A-Za-z_]\w*)", expression):
-            yield name, field, dict(schema)
+        for name, field, rest, compared in re.findall(_REFERENCE, expression):
+            yield name, field, dict(_NUMBER if compared and not rest else schema)
+            after = rest.strip(".:").split(".")[0].split(":")[0]
+            yield f"{name}.{field}", after, dict(_NUMBER if compared else schema)
+            if field in ("result", "data", "output"):
+                yield name, after, dict(_NUMBER if compared else schema)
