@@ -99,7 +99,7 @@ def test_a_native_document_is_not_taken_for_theirs():
         ("workflow:\n  steps:\n    - {name: a, type: pipeline, pipeline_file: './{{x}}.yaml'}", "before the run", 3),
         ("workflow:\n  steps:\n    - {name: a, type: file_ops, operation: shred}", "unknown operation", 3),
         (
-            "workflow:\n  steps:\n    - {name: a, type: data_transform, input_source: x, operations: [{operation: bend}]}",
+            "workflow:\n  steps:\n    - {name: a, type: data_transform, input_source: x, operations: [{type: bend}]}",
             "unknown operation",
             3,
         ),
@@ -116,7 +116,9 @@ def test_what_cannot_be_used_is_refused_on_its_line(text, words, line):
 
 
 def test_faults_of_the_native_document_stand_on_the_original_lines():
-    text = "workflow:\n  steps:\n    - name: a\n      type: gemini\n      token_budget: {temperature: 9}\n      prompt: x\n"
+    text = (
+        "workflow:\n  steps:\n    - name: a\n      type: gemini\n      prompt: x\n      token_budget: {temperature: 9}"
+    )
     (problem,) = refused(text)
     assert (problem.line, problem.message) == (3, "temperature: expected less than or equal to 2, got 9")
 
@@ -149,7 +151,8 @@ def test_a_file_is_called_by_its_stem_and_the_old_name_is_listed(tmp_path):
 
 
 def test_unknown_keys_are_listed_once_with_the_nearest_known_one():
-    text = "workflow:\n  steps:\n    - {name: a, type: gemini, prompt: x, token_budgets: 1}\n    - {name: b, type: gemini, prompt: x, token_budgets: 1}"
+    step = "{name: %s, type: gemini, prompt: x, token_budgets: 1}"
+    text = f"workflow:\n  steps:\n    - {step % 'a'}\n    - {step % 'b'}"
     loaded = load_string(text)
     (note,) = loaded.notes
     assert (note.line, note.key) == (3, "token_budgets")

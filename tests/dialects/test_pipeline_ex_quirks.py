@@ -72,7 +72,11 @@ workflow:
 workflow:
   name: performance
   steps:
-    - {name: generate, type: set_variable, variable: large, value: [{n: 1, t: a}, {n: 2, t: b}], streaming: {enabled: true}}
+    - name: generate
+      type: set_variable
+      variable: large
+      value: [{n: 1, t: a}, {n: 2, t: b}]
+      streaming: {enabled: true}
     - name: shape
       type: data_transform
       input_source: "previous_response:generate:large"
