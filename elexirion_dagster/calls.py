@@ -140,6 +140,10 @@ class Calls:
         self.models: set[str] = set()
         """The models that answered, as `provider/model`."""
 
+    def capabilities(self, model: ModelRef) -> Capabilities:
+        """What a model takes natively. Raises InputError when its provider is not configured."""
+        return self._providers.open(model.provider).capabilities(model.model)
+
     def send(self, call: Call, *, deadline: float | None, tally: Tally) -> Answer:
         """The answer to a call, from the journal if it is there, else from the first model that gives one.
 

@@ -14,6 +14,8 @@ from elexirion_dagster.steps.context import Slot
 from elexirion_dagster.store.home import Home
 from elexirion_dagster.store.journal import JournalWriter
 from elexirion_dagster.store.prompts import PromptVersion, Stale, current, read, slot_hash
+from elexirion_dagster.store.replay import Replay
+from elexirion_dagster.store.sessions import Sessions
 
 NO_MODEL = "none"
 """The model word that turns models off."""
@@ -68,6 +70,18 @@ class RunPins:
                 self._journal.append("pin", durable=True, name=name, value=value)
                 self._pinned[name] = value
             return self._pinned[name]
+
+    def sessions(self, replay: Replay, root_run: str) -> Sessions:
+        """The conversations that the steps of this root run continue."""
+        return Sessions(
+            self._home,
+            self._journal,
+            replay,
+            pipeline=self._pipeline.name,
+            root_run=root_run,
+            steps=[step.name for step in self._pipeline.steps],
+            fixed=self.fixed,
+        )
 
     def models(self, model: Model | None) -> tuple[ModelRef, ...]:
         """The models behind a `model` word, resolved once per root run."""

@@ -6,9 +6,10 @@ import re
 import threading
 import time
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack, closing
+from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -34,13 +35,15 @@ from elexirion_dagster.spec.steps import Step
 from elexirion_dagster.steps.context import Shared, StepContext, view
 from elexirion_dagster.steps.partials import Partials
 from elexirion_dagster.steps.threads import Threads
+from elexirion_dagster.store.holding import Held
 from elexirion_dagster.store.home import open_home
 from elexirion_dagster.store.journal import JournalWriter
 from elexirion_dagster.store.ledger import Ledger, Limit
 from elexirion_dagster.store.replay import Replay
+from elexirion_dagster.store.tool_log import ToolLog
 from elexirion_dagster.store.turns import Turns
 from elexirion_dagster.tags import MODEL_TAG, RECOVERY_TAG, STREAM_TAG, TENANT_TAG
-from elexirion_dagster.workspace import make_workspace
+from elexirion_dagster.workspace import workspace_of, worktree_in
 
 _SECRET_NAME = re.compile("KEY|TOKEN|SECRET|PASSW|CREDENTIAL", re.IGNORECASE)
 
@@ -59,7 +62,8 @@ class RunInfo:
 class Run:
     """A pipeline under way in this process. Thread-safe; `close` ends it.
 
-    `opened` are providers that are ready already and go before the configured ones.
+    `opened` are providers that are ready already and go before the configured ones. After `close`, `kept` says where
+    work was left and why.
     """
 
     def __init__(
@@ -74,6 +78,8 @@ class Run:
         self.info = info
         self.settings = settings
         self.cancelled = threading.Event()
+        self._well: dict[str, bool] = {}
+        self.kept: str | None = None
         self.limits = _limits(pipeline, info, settings)
         complete = complete_inputs(pipeline, info.inputs)
         self._prices = own_prices(settings.prices)
@@ -92,7 +98,9 @@ class Run:
             self._runner = Runner(self._replay, model=info.tags.get(MODEL_TAG))
             seconds = pipeline.budget.seconds
             self._deadline = None if seconds is None else time.monotonic() + seconds
-            self._shared = self._share(make_workspace(home, info.root_run))
+            workspace = opening.enter_context(workspace_of(home, info.root_run))
+            opening.enter_context(self._worktree(workspace))
+            self._shared = self._share(workspace.folder)
             self._announce()
             self._opened = opening.pop_all()
 
@@ -111,6 +119,30 @@ class Run:
                 mend="Give the same inputs again, or start a new run.",
             )
         return pinned
+
+    def _worktree(self, workspace: Held) -> AbstractContextManager[None]:
+        """The workspace as the worktree that the pipeline asks for."""
+        wanted = self.pipeline.workspace
+        if wanted is None:
+            return nullcontext()
+        return worktree_in(
+            workspace,
+            Path(Engine().render(wanted.worktree_of, {"inputs": self.inputs})),
+            granted(self.pipeline, self.inputs),
+            self._pins.fixed,
+            is_done=self._is_done,
+            kept=partial(self._left, workspace.folder),
+        )
+
+    def _left(self, worktree: Path, why: str | None) -> None:
+        """Note what became of the worktree: why it is kept, or None where it was removed."""
+        self.kept = f"the worktree {worktree} is kept: {why}" if why else None
+        self.journal.append("workspace", path=str(worktree), kept=why)
+
+    def _is_done(self) -> bool:
+        """Whether every step came out well, in this run or in one that it continues, and the outputs too."""
+        wanted = [*(step.name for step in self.pipeline.steps), *(["outputs"] if self.pipeline.outputs else [])]
+        return all(self._well.get(name, name in self._replay.finished) for name in wanted)
 
     def _share(self, workspace: Path) -> Shared:
         """What all steps of this run share."""
@@ -142,6 +174,8 @@ class Run:
             ceiling="no ceiling set" if budget.usd is None else f"at most {dollars(budget.usd)}",
             progress=lambda *_: None,
             partials=Partials(self._redactor, lambda *_: None, None),
+            sessions=self._pins.sessions(self._replay, self.info.root_run),
+            tool_log=ToolLog(self.journal, self._replay),
         )
 
     def _announce(self) -> None:
@@ -185,13 +219,16 @@ class Run:
                 run_step=self._runner,
                 deadline=self._deadline,
             )
-            return self._runner(step, ctx)
+            result = self._runner(step, ctx)
+        self._well[step.name] = result.status != "failed" or step.continue_on_error
+        return result
 
     def outputs(self, upstream: Mapping[str, StepResult]) -> dict[str, Json]:
         """Evaluate and record the pipeline's outputs. Raises ExpressionError."""
         found = self._shared.engine.evaluate_tree(dict(self.pipeline.outputs), self.scope(upstream))
         outputs: dict[str, Json] = self._redactor.tree(found)
         self.journal.append("outputs", durable=True, outputs=outputs)
+        self._well["outputs"] = True
         return outputs
 
     def facts(self) -> dict[str, Json]:

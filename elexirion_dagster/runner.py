@@ -17,6 +17,7 @@ from elexirion_dagster.spec.references import Chain
 from elexirion_dagster.spec.steps import Step, asks_model, inner_steps
 from elexirion_dagster.steps.catalog import RUNNERS
 from elexirion_dagster.steps.context import StepContext, View
+from elexirion_dagster.steps.fallback import stood_in
 from elexirion_dagster.steps.files import write_text
 from elexirion_dagster.steps.sequence import add_costs, add_usage
 from elexirion_dagster.store.replay import Replay
@@ -107,7 +108,7 @@ def _tried(step: Step, ctx: StepContext) -> StepResult:
         if wait_s is None:
             if len(earlier) > 1:
                 result = replace(result, cost_usd=add_costs(earlier), usage=add_usage(earlier))
-            return _with_file(step, ctx, result)
+            return _with_file(step, ctx, stood_in(step, ctx, result))
         if ctx.shared.cancelled.wait(wait_s):
             raise Cancelled
 

@@ -42,7 +42,7 @@ class Ill(FakeProvider):
 
 
 def test_waiting_for_a_turn_is_no_attempt_and_no_call_of_a_limited_rate_gets_a_429(start):
-    with RehearsalServer(Script(rate=Rate(requests_per_s=40, burst=3))) as server:
+    with RehearsalServer(Script(rate=Rate(requests_per_s=40, burst=10))) as server:
         rehearsed = start(each(model="local/m", items=40), settings=local(server, "local=40rps"))
         rehearsed.all()
         assert (server.count, server.refused) == (40, 0)

@@ -19,7 +19,7 @@ _STYLES = {"succeeded": "bold green", "failed": "bold red", "cancelled": "bold y
 
 
 def as_record(finished: "Finished") -> dict[str, Json]:
-    """The run as a JSON object: run, status, cause, message, outputs, reports."""
+    """The run as a JSON object: run, status, cause, message, outputs, reports, worktree."""
     return {
         "run": finished.run,
         "status": finished.status,
@@ -27,6 +27,7 @@ def as_record(finished: "Finished") -> dict[str, Json]:
         "message": finished.message,
         "outputs": finished.outputs,
         "reports": {kind: str(path) for kind, path in finished.reports.items()},
+        "worktree": None if finished.worktree is None else str(finished.worktree),
     }
 
 
@@ -57,3 +58,5 @@ def show_finished(finished: "Finished") -> None:
         Console(stderr=True).print(finished.message, markup=False, highlight=False, soft_wrap=True)
     for kind, path in finished.reports.items():
         console.print(f"  {kind:5} {path}", highlight=False, soft_wrap=True)
+    if finished.worktree is not None:
+        console.print(f"  work  {finished.worktree}", highlight=False, soft_wrap=True)

@@ -57,3 +57,7 @@ def prune(*, days: int) -> None:
     click.echo(
         f"removed {report.workspaces} workspaces and {report.reports} reports, {report.freed_bytes / 1e6:.1f} MB"
     )
+    for path in report.kept:
+        click.echo(
+            f"kept {path}: a run is at work in it, or it is locked or holds commits that are on no branch", err=True
+        )

@@ -6,6 +6,9 @@ from pathlib import Path, PurePosixPath
 
 from elexirion_dagster.errors import InputError, PolicyError
 
+FOLDER = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC | getattr(os, "O_PATH", os.O_RDONLY)
+"""Flags for a folder on the way: it need not be readable, only passable."""
+
 
 def confine(root: Path, path: str) -> Path:
     """Find the real place of `path` (relative, forward slashes) below `root`, with every link on the way resolved.
@@ -19,7 +22,7 @@ def confine(root: Path, path: str) -> Path:
     try:
         real_root = root.resolve(strict=True)
         place = (real_root / pure).resolve()
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
         raise _denied(path, root) from error
     if not place.is_relative_to(real_root):
         raise _denied(path, root)
@@ -49,6 +52,18 @@ def open_below(root: Path, path: str) -> int:
         os.close(at)
         raise InputError(f"{path} below {root} is not a regular file", mend="Name a file of text.")
     return at
+
+
+def open_real(place: Path, flags: int = os.O_NONBLOCK) -> int:
+    """Open for reading an absolute `place` that was found to hold no link; one that was put in since is refused.
+
+    The descriptor is the caller's to close. Raises OSError.
+    """
+    *folders, name = place.relative_to(place.anchor).parts or (".",)
+    at = os.open(place.anchor, FOLDER)
+    for folder in folders:
+        at = _step(at, folder, FOLDER)
+    return _step(at, name, flags)
 
 
 def _step(at: int, name: str, flags: int) -> int:

@@ -14,7 +14,7 @@ from elexirion_dagster.codebase.languages import language_of
 from elexirion_dagster.codebase.look import Look, looker, printable
 from elexirion_dagster.errors import Cancelled, InputError, PolicyError
 
-__all__ = ["FileList", "confine", "list_files", "read_text"]
+__all__ = ["FileList", "confine", "decode", "list_files", "read_text"]
 
 Git = Literal["tracked", "changed"]
 
@@ -89,10 +89,11 @@ def read_text(record: Mapping[str, Any], *, granted: Sequence[Path], max_kb: int
         data = file.read(max_kb * _KB + 1)
     if len(data) > max_kb * _KB:
         raise InputError(f"{path} is larger than {max_kb} kB", mend="Raise max_file_kb, or exclude the file.")
-    return _decode(data.removeprefix(b"\xef\xbb\xbf"))
+    return decode(data.removeprefix(b"\xef\xbb\xbf"))
 
 
-def _decode(data: bytes) -> str:
+def decode(data: bytes) -> str:
+    """Text of bytes; those that are not UTF-8 become U+FFFD, and a last line says how many."""
     text = data.decode("utf-8", "replace")
     replaced = text.count("\ufffd") - data.count("\ufffd".encode())
     return f"{text}\n[not UTF-8: {replaced} places were replaced by U+FFFD]\n" if replaced > 0 else text

@@ -28,8 +28,21 @@ _ENVIRONMENT = {
     "GIT_ALLOW_PROTOCOL": "none",  # a partial clone must not fetch, whatever its remote's helper is
     "HOME": "/dev/null",  # not the scanned folder
 }
+GUARD = {
+    "GIT_CONFIG_NOSYSTEM": "1",
+    "GIT_CONFIG_GLOBAL": "/dev/null",  # the home of a command is its workspace, whose .gitconfig is the code's
+    "GIT_TERMINAL_PROMPT": "0",
+    "GIT_CONFIG_COUNT": "3",
+    "GIT_CONFIG_KEY_0": "core.hooksPath",
+    "GIT_CONFIG_VALUE_0": "/dev/null",
+    "GIT_CONFIG_KEY_1": "core.fsmonitor",
+    "GIT_CONFIG_VALUE_1": "false",
+    "GIT_CONFIG_KEY_2": "safe.bareRepository",
+    "GIT_CONFIG_VALUE_2": "explicit",
+}
+"""Environment of a program that may be git or start it in a workspace: no hook or monitor found there is run."""
 _TIMEOUT_S = 120.0
-_OUTPUT_BYTES = 512 * 1024 * 1024
+_LIMITS = Limits(output_bytes=512 * 1024 * 1024)
 _LINK, _SUBMODULE = "120000", "160000"
 
 
@@ -52,13 +65,13 @@ def listing(root: Path, *, untracked: bool, cancelled: threading.Event | None = 
     git = find("git")
     if git is None:
         return "git is not installed"
-    index = _git(git, root, "ls-files", "-s", "-z", cancelled=cancelled)
+    index = ask(git, root, "ls-files", "-s", "-z", cancelled=cancelled)
     if index.exit_code != 0 or index.truncated:
         return _why(index)
     entries = dict(_entry(line) for line in _parts(index.stdout))
     others: list[str] = []
     if untracked:
-        others = _parts(_git(git, root, "ls-files", "-o", "--exclude-standard", "-z", cancelled=cancelled).stdout)
+        others = _parts(ask(git, root, "ls-files", "-o", "--exclude-standard", "-z", cancelled=cancelled).stdout)
     skipped = {path: "symbolic link" for path, (mode, _) in entries.items() if mode == _LINK}
     skipped |= {path: "git submodule" for path, (mode, _) in entries.items() if mode == _SUBMODULE}
     skipped |= {path.rstrip("/"): "git repository of its own" for path in others if path.endswith("/")}
@@ -70,22 +83,25 @@ def listing(root: Path, *, untracked: bool, cancelled: threading.Event | None = 
 
 def _committed(git: str, root: Path, cancelled: threading.Event | None) -> dict[str, str]:
     """Path to blob hash in HEAD; empty where nothing was committed yet."""
-    tree = _git(git, root, "ls-tree", "-r", "-z", "HEAD", cancelled=cancelled)
+    tree = ask(git, root, "ls-tree", "-r", "-z", "HEAD", cancelled=cancelled)
     if tree.exit_code != 0:
         return {}
     entries = (line.split("\t", 1) for line in _parts(tree.stdout))
     return {path: meta.split()[2] for meta, path in entries}
 
 
-def _git(git: str, root: Path, *args: str, cancelled: threading.Event | None) -> Completed:
-    return run(
-        [git, *_SAFE, *args],
-        cwd=root,
-        timeout_s=_TIMEOUT_S,
-        env=_ENVIRONMENT,
-        limits=Limits(output_bytes=_OUTPUT_BYTES),
-        cancelled=cancelled,
-    )
+def ask(
+    git: str,
+    root: Path,
+    *args: str,
+    env: Mapping[str, str] | None = None,
+    limits: Limits = _LIMITS,
+    timeout_s: float = _TIMEOUT_S,
+    cancelled: threading.Event | None = None,
+) -> Completed:
+    """Run git in `root` with everything switched off that its configuration could have it run."""
+    environment = {**_ENVIRONMENT, **(env or {})}
+    return run([git, *_SAFE, *args], cwd=root, timeout_s=timeout_s, env=environment, limits=limits, cancelled=cancelled)
 
 
 def _entry(line: str) -> tuple[str, tuple[str, str]]:

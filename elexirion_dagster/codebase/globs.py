@@ -24,10 +24,9 @@ def _compile(pattern: str) -> Any:
     body = pattern.strip("/")
     anchored = pattern.startswith("/") or "/" in body
     below = "/.*" if pattern.endswith("/") else "(?:/.*)?"
-    source = "(?s)" + ("" if anchored else "(?:.*/)?") + _translate(body) + below
     try:
-        return re2.compile(source)
-    except re2.error as error:
+        return re2.compile("(?s)" + ("" if anchored else "(?:.*/)?") + _translate(body) + below)
+    except (re2.error, UnicodeEncodeError) as error:
         raise InputError(
             f"the pattern {pattern!r} cannot be read: {error}",
             mend="Write git-style patterns such as **/*.py, docs/ or src/**/test_?.js.",

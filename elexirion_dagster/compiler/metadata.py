@@ -14,6 +14,7 @@ from elexirion_dagster.records import Json, StepResult
 TABLE_ROWS = 100
 _CELL_CHARS = 200
 _LONG = ("prompt", "reply")
+_TABLES = ("tool_calls", "samples")
 
 
 def of_result(result: StepResult) -> dict[str, Any]:
@@ -32,7 +33,7 @@ def of_result(result: StepResult) -> dict[str, Any]:
         shown |= {"tokens": result.usage.total_tokens, "tokens_by_kind": dg.MetadataValue.json(asdict(result.usage))}
     if result.duration_s is not None:
         shown["duration_s"] = float(result.duration_s)
-    if result.results is not None:
+    if result.results is not None and "samples" not in result.metadata:
         shown |= _items(result)
     return shown
 
@@ -56,8 +57,15 @@ def _value(name: str, value: Json) -> Any:
             return value if math.isfinite(value) else str(value)
         case str():
             return dg.MetadataValue.md(fenced(clean(value))) if name in _LONG else clean(value)
+        case [dict(), *_] if name in _TABLES:
+            return dg.MetadataValue.table([_row(row) for row in value[:TABLE_ROWS]])
     text = json.dumps(value, ensure_ascii=False, allow_nan=True).encode("utf-8", "replace").decode()
     return dg.MetadataValue.json(json.loads(text, parse_constant=str)) if len(text) <= SHOWN_CHARS else cut(text)
+
+
+def _row(record: Mapping[str, Json]) -> dg.TableRecord:
+    cells = {name: clean(value)[:_CELL_CHARS] if isinstance(value, str) else value for name, value in record.items()}
+    return dg.TableRecord(cells)
 
 
 def clean(text: str) -> str:

@@ -51,6 +51,8 @@ def run_resource(pipeline: Pipeline, settings: Settings) -> dg.ResourceDefinitio
             yield run
         finally:
             run.close()
+            if run.kept is not None and context.log is not None:
+                context.log.info(run.kept)
 
     return resource
 

@@ -3,11 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from elexirion_dagster.settings import Settings
-from elexirion_dagster.store.home import Home, PruneReport, open_home
-from elexirion_dagster.store.home import prune as prune_home
+from elexirion_dagster.store.home import Home, open_home
+from elexirion_dagster.store.prune import PruneReport
+from elexirion_dagster.store.prune import prune as prune_home
+from elexirion_dagster.workspace import release
 from elexirion_dagster.yamlio import dump
 
 PRELOAD = ["elexirion_dagster.definitions", "anthropic", "google.genai"]
@@ -86,5 +89,6 @@ def workspace_file(home: Home) -> Path:
 
 
 def prune(settings: Settings, days: int) -> PruneReport:
-    """Remove workspaces and reports of runs older than so many days."""
-    return prune_home(open_home(settings.home), older_than_days=days, now=datetime.now(UTC))
+    """Remove workspaces and reports of runs older than so many days; worktrees with commits on no branch stay."""
+    home = open_home(settings.home)
+    return prune_home(home, older_than_days=days, now=datetime.now(UTC), release=partial(release, home))

@@ -38,6 +38,8 @@ class Finished:
     report: Report | None
     reports: Mapping[str, Path]
     """Report files by kind; empty where the pipeline reports no findings."""
+    worktree: Path | None = None
+    """Where the run's work was kept, for a pipeline that works in a git worktree."""
 
 
 def execute(
@@ -68,7 +70,8 @@ def execute(
     folder = home.report(run_id)
     files = {file.suffix[1:]: file for file in sorted(folder.iterdir())} if folder.is_dir() else {}
     report = load(files["json"].read_text(encoding="utf-8")) if "json" in files else None
-    return Finished(run_id, status, cause, message, outputs, report, files)
+    worktree = home.workspace(run_id) if (home.workspace(run_id) / ".git").is_file() else None
+    return Finished(run_id, status, cause, message, outputs, report, files, worktree)
 
 
 def _outputs(storage: Path) -> dict[str, Json]:

@@ -32,7 +32,7 @@ class Example:
 def build_request(
     *,
     model: str,
-    user: str,
+    user: str | None = None,
     system: str | None = None,
     examples: Sequence[Example] = (),
     history: Sequence[Message] = (),
@@ -44,14 +44,14 @@ def build_request(
     tools: Sequence[Tool] = (),
     stream: bool = False,
 ) -> Request:
-    """Put already rendered text together: examples first, then the conversation so far, then the user's turn.
+    """Put already rendered text together: examples first, then the conversation so far, then the user's turn (if any).
 
     With `native_schema` false the schema stands at the end of the system text instead of in `output_schema`.
     """
     shown = [turn for example in examples for turn in _turns(example)]
     request = Request(
         model=model,
-        messages=(*shown, *history, Message("user", (TextBlock(user),))),
+        messages=(*shown, *history, *([] if user is None else [Message("user", (TextBlock(user),))])),
         system=system or None,
         max_tokens=max_tokens,
         temperature=temperature,

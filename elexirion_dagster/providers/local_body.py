@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 
 from elexirion_dagster.providers.base import ProviderError
+from elexirion_dagster.providers.schema_text import with_schema
 from elexirion_dagster.records import (
     Block,
     Json,
@@ -24,8 +25,16 @@ _STOP_REASONS: Mapping[str, StopReason] = MappingProxyType(
 
 
 def completion_body(request: Request) -> dict[str, Json]:
-    """Build the body of POST /chat/completions, without `stream`; thinking of other models is left out."""
-    system = [{"role": "system", "content": request.system}] if request.system else []
+    """Build the body of POST /chat/completions, without `stream`; thinking of other models is left out.
+
+    Beside tools an output schema stands at the end of the system text: servers that hold an answer to a schema by a
+    grammar let no tool call through, or refuse both together.
+    """
+    native = request.output_schema is not None and not request.tools
+    text = request.system
+    if request.output_schema is not None and not native:
+        text = with_schema(text, request.output_schema)
+    system = [{"role": "system", "content": text}] if text else []
     body: dict[str, Json] = {
         "model": request.model,
         "max_tokens": request.max_tokens,
@@ -35,7 +44,7 @@ def completion_body(request: Request) -> dict[str, Json]:
         body["temperature"] = request.temperature
     if request.stop_sequences:
         body["stop"] = list(request.stop_sequences)
-    if request.output_schema is not None:
+    if request.output_schema is not None and native:
         schema = {"name": "answer", "schema": dict(request.output_schema), "strict": True}
         body["response_format"] = {"type": "json_schema", "json_schema": schema}
     if request.tools:

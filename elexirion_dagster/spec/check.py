@@ -13,6 +13,7 @@ from elexirion_dagster.spec.edges import assigned, cycle, edges
 from elexirion_dagster.spec.llm import LlmStep
 from elexirion_dagster.spec.pipeline import Pipeline
 from elexirion_dagster.spec.references import Chain, Expression, chains_of, expressions, texts
+from elexirion_dagster.spec.sessions import faults as session_faults
 from elexirion_dagster.spec.steps import ForEachStep, SwitchStep, branches, inner_names, inner_steps
 
 Path = tuple[str | int, ...]
@@ -41,6 +42,7 @@ KEPT_BY_DAGSTER = frozenset(
 """Words that Dagster 1.13 allows as no job's name (its DISALLOWED_NAMES), besides Python's own."""
 RESERVED_IN_ITEMS = dict.fromkeys(("key", "item", "status"), "what every entry of a for_each's results has")
 _ROOTS = ("inputs", "steps", "vars", "run")
+_NAMED = 'Write worktree_of: "{{ inputs.repo }}", with repo an input of type path.'
 _INERT = {
     "partitions": "a job scans every file in one run",
     "repos": "a schedule runs with the inputs' defaults",
@@ -83,8 +85,10 @@ def check(pipeline: Pipeline, engine: Engine) -> list[Issue]:
         *_check_steps(pipeline, engine),
         *_check_graph(pipeline, engine),
         *_check_outputs(pipeline, engine),
+        *_check_workspace(pipeline, engine),
         *_check_name(pipeline),
         *_check_schedule(pipeline),
+        *(Issue(*found) for found in session_faults(pipeline.steps)),
         *_inert(pipeline),
     ]
 
@@ -203,7 +207,7 @@ def _check_chain(chain: Chain, at: Path, scope: _Scope) -> Iterator[Issue]:
 
 
 def _check_result(step: StepBase, rest: list[str], at: Path) -> Iterator[Issue]:
-    fields = (*RESULT_FIELDS, "results") if isinstance(step, ForEachStep) else RESULT_FIELDS
+    fields = (*RESULT_FIELDS, "results") if _has_results(step) else RESULT_FIELDS
     if rest and rest[0] not in fields:
         yield _unknown(at, f"a {step.type} step has no field {rest[0]!r}", rest[0], fields)  # type: ignore[attr-defined]
     elif isinstance(step, LlmStep) and rest[:1] == ["data"] and len(rest) > 1:
@@ -213,6 +217,10 @@ def _check_result(step: StepBase, rest: list[str], at: Path) -> Iterator[Issue]:
         elif schema.get("additionalProperties") is False and rest[1] not in schema.get("properties", {}):
             known = schema.get("properties", {})
             yield _unknown(at, f"the output of {step.name} has no field {rest[1]!r}", rest[1], known)
+
+
+def _has_results(step: StepBase) -> bool:
+    return isinstance(step, ForEachStep) or (isinstance(step, LlmStep) and step.samples > 1)
 
 
 def _check_inner(step: StepBase, path: Path, scope: _Scope, engine: Engine) -> Iterator[Issue]:
@@ -263,6 +271,25 @@ def _check_outputs(pipeline: Pipeline, engine: Engine) -> Iterator[Issue]:
     scope = replace(_start(pipeline), steps={step.name: step for step in pipeline.steps}, vars=_all_vars(pipeline))
     for text in texts(dict(pipeline.outputs), ("outputs",)):
         yield from _check_expression(text, (), scope, engine)
+
+
+def _check_workspace(pipeline: Pipeline, engine: Engine) -> Iterator[Issue]:
+    if pipeline.workspace is None:
+        return
+    at = ("workspace", "worktree_of")
+    try:
+        chains = sorted(engine.references(pipeline.workspace.worktree_of))
+    except ExpressionError as error:
+        yield Issue(at, error.message, error.mend)
+        return
+    for chain in chains:
+        if chain[0] != "inputs":
+            yield Issue(at, f"worktree_of is settled before the first step, so {chain[0]!r} is not known there", _NAMED)
+        else:
+            yield from _check_chain(chain, at, _start(pipeline))
+    declared = [pipeline.inputs[chain[1]] for chain in chains if chain[1:] and chain[1] in pipeline.inputs]
+    if not chains or any(one.type != "path" for one in declared):
+        yield Issue(at, "worktree_of names no input of type path, and the run may work on no other", _NAMED)
 
 
 def _check_name(pipeline: Pipeline) -> Iterator[Issue]:

@@ -8,6 +8,7 @@ from elexirion_dagster.expressions import Engine
 from elexirion_dagster.spec.base import Effect, StepBase
 from elexirion_dagster.spec.pipeline import Pipeline
 from elexirion_dagster.spec.references import chains_of, reads_files, references, texts
+from elexirion_dagster.spec.sessions import sessions
 from elexirion_dagster.spec.set import SetStep
 from elexirion_dagster.spec.steps import ForEachStep, inner_steps
 
@@ -46,6 +47,7 @@ class _Program:
     reads_since: list[str] = field(default_factory=list)
     writers: dict[str, list[str]] = field(default_factory=dict)
     readers: dict[str, list[str]] = field(default_factory=dict)
+    speakers: dict[str, str] = field(default_factory=dict)
 
     def dataflow(self, step: StepBase) -> set[str]:
         """Steps whose values this one needs."""
@@ -71,6 +73,7 @@ class _Program:
             before |= {*self.last_writes, *self.reads_since}
         elif kind == "read":
             before |= set(self.last_writes)
+        before |= {self.speakers[session] for session in sessions(step) if session in self.speakers}
         return before - {step.name}
 
     def passed(self, step: StepBase, kind: Effect) -> None:
@@ -85,6 +88,7 @@ class _Program:
                 self.readers.setdefault(chain[1] if len(chain) > 1 else _ANY, []).append(step.name)
         for var in assigned(step):
             self.writers.setdefault(var, []).append(step.name)
+        self.speakers |= dict.fromkeys(sessions(step), step.name)
 
 
 def edges(steps: tuple[StepBase, ...], engine: Engine) -> dict[str, tuple[str, ...]]:

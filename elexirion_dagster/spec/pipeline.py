@@ -2,13 +2,14 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, StringConstraints, field_validator, model_validator
+from pydantic import Field, StringConstraints, model_validator
 
 from elexirion_dagster.records import Json
 from elexirion_dagster.spec.base import Name, Retry, Spec
 from elexirion_dagster.spec.llm import Example, Model
 from elexirion_dagster.spec.steps import Step
 from elexirion_dagster.spec.triggers import Fallback, Partitions, Schedule
+from elexirion_dagster.spec.workspace import Workspace
 
 InputType = Literal["string", "path", "integer", "number", "boolean", "list", "object"]
 TagKey = Annotated[str, StringConstraints(pattern=r"^([A-Za-z0-9_.-]{1,63}/)?[A-Za-z0-9_.-]{1,63}$")]
@@ -94,7 +95,7 @@ class Pipeline(Spec):
     """Declared inputs: the job's whole config."""
     env: tuple[str, ...] = ()
     """Environment variables that templates may read as `env.<NAME>`."""
-    workspace: dict[Literal["worktree_of"], str] | None = None
+    workspace: Workspace | None = None
     """Where the run writes; a folder of its own when absent."""
     model: Model = "auto"
     """Model of the llm steps that name none."""
@@ -126,10 +127,3 @@ class Pipeline(Spec):
     """How prompts are optimised."""
     examples: tuple[Example, ...] | str | None = None
     """Labelled examples, or the file that holds them."""
-
-    @field_validator("workspace")
-    @classmethod
-    def _own_workspace(cls, workspace: dict[str, str] | None) -> dict[str, str] | None:
-        if workspace is not None:
-            raise ValueError("workspace.worktree_of needs a later version; leave it out: the run gets its own folder")
-        return workspace

@@ -1,6 +1,7 @@
 """Run a program without a shell."""
 
 from elexirion_dagster.codebase.files import confine
+from elexirion_dagster.codebase.git import GUARD
 from elexirion_dagster.errors import PolicyError
 from elexirion_dagster.records import StepError, StepResult
 from elexirion_dagster.shell import run as run_program
@@ -16,7 +17,7 @@ def run(step: CommandStep, ctx: StepContext) -> StepResult:
     args = [ctx.render(argument) for argument in step.arguments()]
     cwd = ctx.shared.workspace if step.cwd is None else confine(ctx.shared.workspace, ctx.render(step.cwd))
     # The workspace is the home: in a scanned tree a program would otherwise load what lies in .local or .config there.
-    env = {"HOME": str(ctx.shared.workspace), **{name: ctx.render(value) for name, value in step.env.items()}}
+    env = {"HOME": str(ctx.shared.workspace), **GUARD, **{name: ctx.render(value) for name, value in step.env.items()}}
     if not args[0]:
         raise PolicyError("the program's name is empty", cause="tool_denied", mend="Say which program to run.")
     done = run_program(args, cwd=cwd, timeout_s=ctx.time_left_s(), env=env, cancelled=ctx.shared.cancelled)

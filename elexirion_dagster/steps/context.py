@@ -20,6 +20,8 @@ from elexirion_dagster.spec.steps import Step
 from elexirion_dagster.steps.partials import Partials
 from elexirion_dagster.steps.threads import Threads
 from elexirion_dagster.store.journal import JournalWriter
+from elexirion_dagster.store.sessions import Sessions
+from elexirion_dagster.store.tool_log import ToolLog
 from elexirion_dagster.templating.keyed import Keyed
 
 Scope = Mapping[str, Any]
@@ -91,6 +93,8 @@ class Shared:
     """Called with path, items done, items failed, items in all, and a note."""
     partials: Partials
     """Hears the answers of model calls while they come in."""
+    sessions: Sessions
+    tool_log: ToolLog
 
 
 @dataclass(frozen=True, slots=True)

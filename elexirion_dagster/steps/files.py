@@ -1,28 +1,29 @@
-"""List, read and write files."""
+"""List, read and write files; the other verbs have files of their own."""
 
-import errno
-import os
+from collections.abc import Callable
+from typing import Any
 
-from elexirion_dagster.codebase.files import confine, list_files, read_text
-from elexirion_dagster.errors import InputError, PolicyError
+from elexirion_dagster.codebase.files import list_files, read_text
 from elexirion_dagster.records import StepResult
 from elexirion_dagster.spec.files import FilesStep, ListFiles, ReadFile, WriteFile
 from elexirion_dagster.steps.context import StepContext
-from elexirion_dagster.store.home import storage_error
-
-_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
+from elexirion_dagster.steps.file_verbs import convert, copy, delete, move, validate
+from elexirion_dagster.steps.writing import put
 
 
 def run(step: FilesStep, ctx: StepContext) -> StepResult:
     """Do the one verb that the step has."""
-    if step.list_ is not None:
-        return _list(step.list_, ctx)
-    if step.read is not None:
-        return _read(step.read, ctx)
-    if step.write is not None:
-        return _write(step.write, ctx)
-    raise AssertionError("the model allows exactly one verb")
+    verbs: list[tuple[Any, Callable[[Any, StepContext], StepResult]]] = [
+        (step.list_, _list),
+        (step.read, _read),
+        (step.write, _write),
+        (step.copy_, copy.run),
+        (step.move, move.run),
+        (step.delete, delete.run),
+        (step.convert, convert.run),
+        (step.validate_, validate.run),
+    ]
+    return next(does(verb, ctx) for verb, does in verbs if verb is not None)
 
 
 def _list(verb: ListFiles, ctx: StepContext) -> StepResult:
@@ -61,16 +62,4 @@ def _write(verb: WriteFile, ctx: StepContext) -> StepResult:
 
 def write_text(ctx: StepContext, path: str, text: str) -> str:
     """Write a file of the workspace and return its absolute path; PolicyError for a path that leads out."""
-    target = confine(ctx.shared.workspace, path)
-    if target == ctx.shared.workspace or os.path.isdir(target):  # noqa: PTH112 - Path.is_dir raises for long names
-        raise PolicyError(f"{path!r} is a folder, not a file", cause="tool_denied", mend="Name a file.")
-    data = text.encode("utf-8", "backslashreplace")
-    try:
-        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with open(os.open(target, _FLAGS, 0o600), "wb") as file:  # noqa: PTH123 - a descriptor, not a path
-            file.write(data)
-    except OSError as error:
-        if error.errno in _FULL:
-            raise storage_error(error, target) from error
-        raise InputError(f"{path!r} cannot be written: {error.strerror}", mend="Name another file.") from error
-    return str(target)
+    return str(put(ctx.shared.workspace, path, text.encode("utf-8", "backslashreplace")))

@@ -4,14 +4,8 @@ import errno
 import json
 import os
 import re
-import shutil
-import stat
 import tempfile
-from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from itertools import chain
 from pathlib import Path
 
 from elexirion_dagster.errors import InputError, StorageError
@@ -72,6 +66,11 @@ class Home:
         return self.path / "prompts"
 
     @property
+    def sessions(self) -> Path:
+        """Folder of `<pipeline>/<session>.jsonl`, the conversations that outlive a run."""
+        return self.path / "sessions"
+
+    @property
     def runs(self) -> Path:
         """Folder of the runs' workspaces."""
         return self.path / "runs"
@@ -98,15 +97,6 @@ class Home:
     def report(self, run: str) -> Path:
         """Name the folder of a run's reports; whoever writes one creates it."""
         return self.reports / check_name(run)
-
-
-@dataclass(frozen=True, slots=True)
-class PruneReport:
-    """How many workspaces and reports were removed, and the bytes of their files."""
-
-    workspaces: int
-    reports: int
-    freed_bytes: int
 
 
 def check_name(name: str) -> str:
@@ -175,36 +165,3 @@ def sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-def prune(home: Home, *, older_than_days: int, now: datetime) -> PruneReport:
-    """Remove workspaces and reports in which nothing changed for so many days; nothing else is ever removed."""
-    before = (now - timedelta(days=older_than_days)).timestamp()
-    try:
-        workspaces = [_remove(path) for path in _untouched_since(home.runs, before)]
-        reports = [_remove(path) for path in _untouched_since(home.reports, before)]
-    except OSError as error:
-        raise storage_error(error, Path(error.filename or home.path)) from error
-    return PruneReport(len(workspaces), len(reports), sum(workspaces) + sum(reports))
-
-
-def _untouched_since(folder: Path, before: float) -> Iterator[Path]:
-    for path in sorted(folder.iterdir()):
-        if max((status.st_mtime for status in _stats(path)), default=before) < before:
-            yield path
-
-
-def _remove(path: Path) -> int:
-    size = sum(status.st_size for status in _stats(path) if stat.S_ISREG(status.st_mode))
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink()
-    return size
-
-
-def _stats(path: Path) -> Iterator[os.stat_result]:
-    inside = (Path(folder, name) for folder, names, files in os.walk(path) for name in (*names, *files))
-    for each in chain([path], inside):
-        with suppress(FileNotFoundError):  # a run at work removes files while we look
-            yield each.lstat()

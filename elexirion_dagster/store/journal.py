@@ -9,15 +9,21 @@ A line is `{"v": 1, "kind": …, "ts": "…Z", "root_run": …, "run": …, …f
 | `intent` | call_id, path, request_hash, occurrence, attempt, provider, model, max_usd, max_tokens |
 | `reply` | call_id, path, request_hash, occurrence, provider, model, reply, prompt, inputs, prompt_version, cost_usd |
 | `call_failed` | call_id, path, request_hash, occurrence, attempt, provider, model, cause, message, status, usage, cost_usd, billed |
+| `tool_intent` | path, tool_use_id, name, arguments, occurrence |
+| `tool` | path, tool_use_id, name, arguments, occurrence, text, is_error |
+| `session` | path, session, max_tokens, seen |
+| `exchange` | path, session, turns |
 | `step` | path, step, step_type, status, input_hash, result, started_at, duration_s |
 | `progress` | path, done, failed, total, note |
 | `partial` | path, text, note |
 | `findings` | path, findings, unparsed |
 | `outputs` | outputs |
+| `workspace` | path, kept |
 | `run_finished` | status, cause, message, duration_s, cost_usd |
 
 `partial` is there only where calls are streamed to somebody who looks: lines of an answer as they come in, or a note of
-how long calls take; the `reply` is what counts. `reply` is `reply_to_json`, `result` is `StepResult.to_json`, findings are `Finding.to_json`. Absent fields are unknown. A
+how long calls take; the `reply` is what counts. A `tool_intent` is there only for a tool that must not be used twice.
+`session` says which exchanges (ids) a call saw, `exchange` what it added (`turns`: role and text). `reply` is `reply_to_json`, `result` is `StepResult.to_json`, findings are `Finding.to_json`. Absent fields are unknown. A
 `call_id` names one attempt: its intent and its one end have it in common, a further attempt has another.
 """  # noqa: E501  a table row is one line
 
@@ -45,11 +51,16 @@ Kind = Literal[
     "intent",
     "reply",
     "call_failed",
+    "tool_intent",
+    "tool",
+    "session",
+    "exchange",
     "step",
     "progress",
     "partial",
     "findings",
     "outputs",
+    "workspace",
     "run_finished",
 ]
 

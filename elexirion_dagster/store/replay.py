@@ -1,5 +1,6 @@
 """What the journal already knows about one root run, so that nothing is paid or done twice."""
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -57,6 +58,21 @@ class _Place(NamedTuple):
         return fields
 
 
+class ToolKey(NamedTuple):
+    """One use of a tool: ids alone may come again, from a server that counts anew in every answer."""
+
+    path: str
+    tool_use_id: str
+    digest: str
+    occurrence: int
+
+
+def tool_digest(name: str, arguments: Mapping[str, Json]) -> str:
+    """What is asked of a tool, as 16 hex digits."""
+    text = json.dumps([name, arguments], sort_keys=True, default=dict)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
 @dataclass
 class Replay:
     """One root run's pins, replies and finished steps as they stood when it was loaded.
@@ -69,6 +85,15 @@ class Replay:
     skipped: int = 0
     _replies: dict[tuple[str, str, int], _Place] = field(default_factory=dict)
     _steps: dict[tuple[str, str], _Place] = field(default_factory=dict)
+    _tools: dict[ToolKey, _Place] = field(default_factory=dict)
+    _tools_begun: frozenset[ToolKey] = frozenset()
+    _sessions: dict[tuple[str, str, int], _Place] = field(default_factory=dict)
+    _exchanges: tuple[_Place, ...] = ()
+
+    @property
+    def finished(self) -> frozenset[str]:
+        """The paths of the steps that finished without failing."""
+        return frozenset(path for path, _ in self._steps)
 
     @classmethod
     def load(cls, home: Home, root_run: str) -> Self:
@@ -79,7 +104,9 @@ class Replay:
                 reading.take(file, line)
         pins = {name: value for name, (_, value) in reading.pins.items()}
         opened = tuple(intent for call, intent in reading.intents.items() if call not in reading.ended)
-        return cls(pins, opened, reading.skipped, reading.replies, reading.steps)
+        begun, exchanges = frozenset(reading.begun), tuple(place for _, place in sorted(reading.exchanges))
+        found = (reading.replies, reading.steps, reading.tools, begun, reading.sessions, exchanges)
+        return cls(pins, opened, reading.skipped, *found)
 
     def reply(self, path: str, request_hash: str, occurrence: int) -> Reply | None:
         """Find the reply that was paid for this call."""
@@ -91,6 +118,26 @@ class Replay:
         place = self._steps.get((path, input_hash))
         return StepResult.from_json(place.read()["result"]) if place else None
 
+    def tool(self, key: ToolKey) -> ToolResultBlock | None:
+        """Find what a tool answered."""
+        if place := self._tools.get(key):
+            fields = place.read()
+            return ToolResultBlock(key.tool_use_id, fields["text"], fields["is_error"])
+        return None
+
+    def tool_begun(self, key: ToolKey) -> bool:
+        """Whether a tool that must not be used twice was begun, and may have done what it was asked."""
+        return key in self._tools_begun
+
+    def seen(self, path: str, session: str, max_tokens: int) -> list[str] | None:
+        """Find the ids of the exchanges that the call at this path saw, with room for so many tokens."""
+        place = self._sessions.get((path, session, max_tokens))
+        return place.read()["seen"] if place else None
+
+    def exchanges(self) -> list[dict[str, Json]]:
+        """Every exchange in the order of time: path, session, turns."""
+        return [place.read() for place in self._exchanges]
+
 
 @dataclass
 class _Reading:
@@ -101,6 +148,10 @@ class _Reading:
     ended: set[str] = field(default_factory=set)
     replies: dict[tuple[str, str, int], _Place] = field(default_factory=dict)
     steps: dict[tuple[str, str], _Place] = field(default_factory=dict)
+    tools: dict[ToolKey, _Place] = field(default_factory=dict)
+    begun: set[ToolKey] = field(default_factory=set)
+    sessions: dict[tuple[str, str, int], _Place] = field(default_factory=dict)
+    exchanges: list[tuple[str, _Place]] = field(default_factory=list)
     skipped: int = 0
 
     def take(self, file: Path, line: Line) -> None:
@@ -125,6 +176,20 @@ class _Reading:
                 self.ended.add(fields["call_id"])
             case "step" if fields["status"] in _FINISHED:
                 self.steps[fields["path"], fields["input_hash"]] = place
+            case "tool_intent":
+                self.begun.add(_tool_key(fields))
+            case "tool":
+                self.tools.setdefault(_tool_key(fields), place)
+            case "session":
+                key = (fields["path"], fields["session"], fields["max_tokens"])
+                self.sessions.setdefault(key, place)
+            case "exchange":
+                self.exchanges.append((fields["ts"], place))
+
+
+def _tool_key(fields: Mapping[str, Json]) -> ToolKey:
+    digest = tool_digest(fields["name"], fields["arguments"])
+    return ToolKey(fields["path"], fields["tool_use_id"], digest, fields["occurrence"])
 
 
 def reply_to_json(reply: Reply) -> dict[str, Json]:

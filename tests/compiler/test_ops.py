@@ -5,6 +5,9 @@ import json
 import dagster as dg
 import pytest
 
+from elexirion_dagster.compiler.metadata import of_result
+from elexirion_dagster.records import StepResult
+
 ASKING = """
 name: asking
 inputs:
@@ -162,3 +165,29 @@ steps:
 outputs: {z: "{{ vars.z }}"}
 """
     assert finished(text).outputs == {"z": 3}
+
+
+WORKING = """
+name: working
+model: fake
+steps:
+  - {name: work, type: llm, prompt: go, tools: [read]}
+  - {name: vote, type: llm, prompt: which, samples: 2, output: {items: [string]}}
+"""
+
+
+def test_tools_and_samples_are_tables(finished, instance):
+    done = finished(WORKING)
+    assert done.status == "succeeded"
+    events = instance.all_logs(done.run, of_type=dg.DagsterEventType.STEP_OUTPUT)
+    shown = {entry.step_key: entry.dagster_event.step_output_data.metadata for entry in events}
+    assert shown["work"]["turns"].value == 1
+    assert [row.data["votes"] for row in shown["vote"]["samples"].records] == [2, 2]
+    assert "items" not in shown["vote"]
+
+
+def test_tool_calls_are_a_table():
+    calls = [{"tool": "read", "arguments": '{"path": "\ud800"}', "is_error": True, "characters": 9}]
+    shown = of_result(StepResult("succeeded", metadata={"tool_calls": calls}))
+    (row,) = shown["tool_calls"].records
+    assert row.data == {**calls[0], "arguments": '{"path": "\\ud800"}'}

@@ -50,7 +50,8 @@ def test_a_problem_names_file_line_and_column():
         ("  - {name: s, prompt: x}", 4, "the step has no type", "Types: llm, for_each"),
         ("  - {name: S-1, type: set, vars: {x: 1}}", 4, "'S-1' is no name", None),
         ("  - {type: set, vars: {x: 1}}", 4, "the key 'name' is missing", "Add it."),
-        ("  - {name: s, type: llm}", 4, "the key 'prompt' is missing", "Add it."),
+        ("  - {name: s, type: llm}", 4, "expected exactly one of prompt and messages", None),
+        ("  - {name: s, type: for_each, items: [1]}", 4, "the key 'steps' is missing", "Add it."),
         ("  - {name: s, type: llm, prompt: [a]}", 4, "prompt: expected a text, got ['a']", None),
         ("  - {name: s, type: llm, prompt: x, max_tokens: many}", 4, "max_tokens: expected a whole number", None),
         ("  - {name: s, type: llm, prompt: x, needs: a}", 4, "needs: expected a list, got 'a'", None),
@@ -94,7 +95,9 @@ def test_a_wrong_shape_is_refused_where_it_stands(step, line, message, mend):
         ("inputs: {x: {type: strin}}\n", "expected 'string'"),
         ("inputs: {x: {type: integer, default: a}}\n", "the default 'a' is not an integer"),
         ("inputs: {x: {type: integer, enum: [a]}}\n", "enum is for inputs of type string"),
-        ("workspace: {worktree_of: x}\n", "needs a later version"),
+        ("workspace: {worktree_of: x}\n", "names no input of type path"),
+        ('workspace: {worktree_of: "{{ inputs.x }}"}\n', "inputs.x is not declared"),
+        ('workspace: {worktree_of: "{{ run.id }}"}\n', "'run' is not known there"),
         ("fallback: [{on: [timeout]}]\n", "exactly one of change"),
         ("partitions: {by: line}\n", "expected 'file'"),
     ],
@@ -108,7 +111,6 @@ def test_a_wrong_root_key_is_refused_on_its_line(root, message):
 def test_every_fault_is_told_once_and_in_order():
     text = HEAD + "  - {name: s, type: llm, promt: x}\n  - {name: s2, type: sett, vars: {}}\n"
     assert [(problem.line, problem.message) for problem in refused(text)] == [
-        (4, "the key 'prompt' is missing"),
         (4, "unknown key 'promt'"),
         (5, "unknown step type 'sett'"),
     ]
@@ -233,3 +235,12 @@ def test_a_long_chain_of_steps_is_no_matter_of_recursion():
 def test_what_is_dumped_loads_the_same():
     data = load_text(GOOD).data
     assert load_string(dump(data)).pipeline == load_string(GOOD).pipeline
+
+
+def test_a_worktree_is_made_of_a_path_input_only():
+    text = (
+        "name: p\ninputs: {x: {type: string}}\n"
+        'workspace: {worktree_of: "{{ inputs.x }}"}\nsteps: [{name: s, type: set, vars: {x: 1}}]\n'
+    )
+    problem = only(text)
+    assert (problem.line, "no input of type path" in problem.message) == (3, True)

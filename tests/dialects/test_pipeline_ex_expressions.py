@@ -1,3 +1,4 @@
+import functools
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -91,6 +92,9 @@ NAMES = Names(
     previous="analysis",
 )
 ENGINE = Engine()
+
+
+NESTED = functools.reduce(lambda inner, _: {"and": [inner]}, range(5_000), "true")
 
 
 def evaluated(text: str, names: Names = NAMES):
@@ -283,6 +287,8 @@ def test_every_function_and_operator_of_templates_has_its_value(theirs, value):
         ("abs(-2) == 2 and round(8.5) == 9 and floor(8.5) == 8 and ceil(8.5) == 9", True),
         ("sqrt(9) == 3 and pow(2, 3) == 8 and between(3, 1, 5)", True),
         ("my-step.error != null", False),
+        ("5 < analysis.score <= 8.5", True),
+        ("each.look.n == 1", True),
         ("tasks.error_message contains 'no'", True),
         ("tasks.list_files.text == 'A' and tasks.failed_tasks == 1", True),
         ("each.results[0].look.n == 1 and each.total_items == 1", True),
@@ -299,7 +305,8 @@ def test_a_condition_means_what_is_documented(theirs, truth):
 
 
 @pytest.mark.parametrize(
-    "theirs", ["", "a >", {"xor": []}, {"and": [], "or": []}, {"not": 1.5, "and": []}, "f(", "nope(1)"]
+    "theirs",
+    ["", "a >", {"xor": []}, {"and": [], "or": []}, {"not": 1.5, "and": []}, "f(", "nope(1)", ["true"] * 81, NESTED],
 )
 def test_what_is_no_condition_is_refused(theirs):
     with pytest.raises(ExpressionError):
@@ -343,6 +350,7 @@ def test_every_form_of_a_source_reference_finds_its_data(theirs, value):
         ("value contains 'a'", "abc", True),
         ("> 5", 6, True),
         ("item.total > state.count", {"total": 6}, True),
+        ("state == 'open' and input.kind == 1", {"state": "open", "input": {"kind": 1}}, True),
     ],
 )
 def test_a_condition_over_items_looks_into_the_item(theirs, item, truth):
@@ -359,6 +367,7 @@ def test_undeclared_names_become_inputs_and_are_listed():
     translated = template("Do {{pipeline_request}} with {{global_vars.parent_var}}", NAMES)
     assert translated.text == "Do {{ inputs.pipeline_request }} with {{ inputs.parent_var }}"
     assert translated.unresolved == ("pipeline_request", "parent_var")
+    assert template("{{ nobody + steps.none.x }}", NAMES).unresolved == ()
     assert condition("environment.mode == 'production'", NAMES).unresolved == ("environment_mode",)
 
 
@@ -410,8 +419,9 @@ def test_any_text_is_a_condition_that_can_be_read_or_is_refused(text):
         "{{" + "a + " * 2_000 + "a}}",
         "{{" + "9" * 5_000 + "}}",
         "{{" + "x" * 20_000 + "}}",
+        "".join(f"{{{{#{number}}}}}" for number in range(90_000)),
     ],
-    ids=range(9),
+    ids=range(10),
 )
 def test_hostile_text_is_kept_as_it_is(text):
     assert evaluated(text) == text

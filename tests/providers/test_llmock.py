@@ -18,7 +18,7 @@ from elexirion_dagster.tags import STREAM_TAG
 
 PIPELINE = """
 model: {model}
-retry: {{max_attempts: 3, initial_s: 0.15, max_s: 5}}
+retry: {{max_attempts: 3, initial_s: 0.3, max_s: 5}}
 steps: [{{name: ask, type: llm, prompt: "Why is the sky blue?", timeout_s: {timeout_s}}}]
 """
 MODELS = ("anthropic/claude-sonnet-5-5", "local/some-model")

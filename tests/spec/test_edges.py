@@ -187,6 +187,17 @@ def test_two_thousand_steps_are_no_matter():
     assert len(graph(*steps)["w1"].split()) == 2000
 
 
+def test_calls_of_one_session_come_in_program_order_and_others_beside_them():
+    inner = {"name": "pick", "type": "switch", "value": "a", "cases": {"a": [llm("deep", session="chat")]}}
+    found = graph(llm("a", session="chat"), llm("b"), inner, llm("c", session={"name": "chat"}), llm("d", session="e"))
+    assert found == {"a": "", "b": "", "pick": "a", "c": "pick", "d": ""}
+
+
+def test_a_model_with_tools_keeps_the_order_of_what_they_do():
+    found = graph(llm("look", tools=["read"]), llm("other", tools=["grep"]), llm("mend", tools=["edit"]), llm("free"))
+    assert found == {"look": "", "other": "", "mend": "look other", "free": ""}
+
+
 def test_a_join_and_a_query_wait_for_what_their_lists_and_parameters_refer_to():
     ops = [{"join": {"with": "{{ steps.a.data.list }}", "on": "k"}}, {"filter": "item.k > steps.b.data.least"}]
     ask = {"type": "sql", "query": "FROM t WHERE k = $k"}

@@ -272,3 +272,35 @@ def test_every_attempt_is_heard_from_its_beginning(start):
     (failed,), (reply,) = rehearsed.lines("call_failed"), rehearsed.lines("reply")
     after = [line["text"] for line in rehearsed.lines("partial") if line["ts"] > failed["ts"]]
     assert "\n".join(after) == result.text == reply["reply"]["blocks"][0]["text"]
+
+
+MESSAGES = """
+inputs: {a: {type: string, default: one}, b: {type: string, default: two}}
+model: fake
+steps:
+  - name: ask
+    type: llm
+    examples: [{prompt: 1+1, answer: "2"}]
+    messages:
+      - {role: user, content: "begin {{ inputs.a }}"}
+      - {role: assistant, content: I hear}
+      - {role: user, content: "now {{ inputs.b }}"}
+"""
+
+
+def test_given_messages_follow_the_examples_and_all_their_values_are_recorded(start):
+    rehearsed = start(MESSAGES)
+    result = rehearsed.run.step(rehearsed.run.pipeline.steps[0], {})
+    (request,) = rehearsed.fake.requests
+    turns = [(turn.role, turn.content[0].text) for turn in request.messages]
+    assert turns[:2] == [("user", "1+1"), ("assistant", "2")]
+    assert turns[2:] == [("user", "begin one"), ("assistant", "I hear"), ("user", "now two")]
+    (line,) = rehearsed.lines("reply")
+    assert line["inputs"] == {"inputs.a": "one", "inputs.b": "two"}
+    assert result.status == "succeeded"
+
+
+def test_a_failure_before_any_answer_shows_all_messages(start):
+    rehearsed = start(MESSAGES, rules=[Rule(error=ProviderError("no", cause="auth"))])
+    shown = rehearsed.run.step(rehearsed.run.pipeline.steps[0], {}).metadata["prompt"]
+    assert shown == "[user]\nbegin one\n\n[assistant]\nI hear\n\n[user]\nnow two"

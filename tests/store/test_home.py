@@ -1,20 +1,13 @@
 import json
-import os
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import pytest
 
 from elexirion_dagster.errors import InputError, StorageError
-from elexirion_dagster.store.home import check_name, open_home, prune, write_atomically
+from elexirion_dagster.store.home import check_name, open_home, write_atomically
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
-
-
-def age(path, days):
-    stamp = (NOW - timedelta(days=days)).timestamp()
-    for each in [path, *path.rglob("*")]:
-        os.utime(each, (stamp, stamp), follow_symlinks=False)
 
 
 def test_a_new_home_is_private_and_says_its_format(tmp_path):
@@ -77,52 +70,6 @@ def test_ordinary_run_names_are_kept(tmp_path):
     home = open_home(tmp_path)
     assert home.workspace("0b9c-1.2_x") == tmp_path / "runs" / "0b9c-1.2_x"
     assert home.report("r") == tmp_path / "reports" / "r"
-
-
-def test_prune_removes_only_old_workspaces_and_reports(tmp_path):
-    home = open_home(tmp_path)
-    for run, days in (("old", 31), ("young", 29)):
-        (home.workspace(run) / "deep").mkdir(parents=True)
-        (home.workspace(run) / "deep" / "file").write_bytes(b"x" * 1000)
-        home.report(run).mkdir()
-        age(home.workspace(run), days)
-        age(home.report(run), days)
-    (home.journal / "old").mkdir()
-    age(home.journal / "old", 400)
-    report = prune(home, older_than_days=30, now=NOW)
-    assert (report.workspaces, report.reports) == (1, 1)
-    assert report.freed_bytes == 1000
-    assert not home.workspace("old").exists()
-    assert not home.report("old").exists()
-    assert (home.workspace("young") / "deep" / "file").exists()
-    assert home.report("young").exists()
-    assert (home.journal / "old").exists()
-
-
-def test_prune_keeps_an_old_workspace_in_which_something_changed_lately(tmp_path):
-    home = open_home(tmp_path)
-    (home.workspace("r") / "deep").mkdir(parents=True)
-    age(home.workspace("r"), 90)
-    (home.workspace("r") / "deep" / "file").write_text("new")
-    os.utime(home.workspace("r") / "deep", (0, 0))
-    stamp = NOW.timestamp()
-    os.utime(home.workspace("r") / "deep" / "file", (stamp, stamp))
-    assert prune(home, older_than_days=30, now=NOW).workspaces == 0
-
-
-def test_prune_never_follows_a_link_out_of_the_home(tmp_path):
-    home, precious = open_home(tmp_path / "home"), tmp_path / "precious"
-    precious.mkdir()
-    (precious / "file").write_text("keep")
-    home.workspace("linked").symlink_to(precious)
-    home.workspace("holder").mkdir()
-    (home.workspace("holder") / "link").symlink_to(precious)
-    age(home.workspace("holder"), 90)
-    os.utime(home.workspace("linked"), (0, 0), follow_symlinks=False)
-    age(precious, 90)
-    prune(home, older_than_days=30, now=NOW)
-    assert list(home.runs.iterdir()) == []
-    assert (precious / "file").read_text() == "keep"
 
 
 def test_a_failed_replacement_leaves_the_old_file_and_no_litter(tmp_path):

@@ -59,7 +59,7 @@ TOO_MUCH = [
     "{{ t | matches('(' ~ 'a?' * 400 ~ ')') }}",
     "{{ 'a' | matches('((a{100}){100}){100}') }}",
     "{{ x | each('x | where(\"item\")') }}",
-    "{{ x | each(\"t ~ item\") }}",
+    '{{ x | each("t ~ item") }}',
     "{{ 'a' | matches('a' * 2000) }}",
     "{{ t.rsplit('b' ~ 'a' * 1000000) }}",
     "{{ t.strip('b' * 1000000 ~ 'a') }}",

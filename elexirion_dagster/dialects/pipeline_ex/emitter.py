@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 
 from elexirion_dagster.dialects.pipeline_ex.functions import FUNCTIONS, plain_name
 from elexirion_dagster.dialects.pipeline_ex.lookups import Lookups, Unresolvable
@@ -39,6 +40,7 @@ from elexirion_dagster.dialects.pipeline_ex.pieces import (
 )
 from elexirion_dagster.errors import ExpressionError
 
+_ORDERS = frozenset({"<", "<=", ">", ">="})
 _TIMES = frozenset({"moment", "instant"})
 _ZERO_IS_FALSE = "the number 0 as a condition is false here; pipeline_ex took it for true"
 _NO_ZERO = "division by zero is an error here; pipeline_ex went on with 0"
@@ -50,7 +52,8 @@ class Emitter:
 
     lookups: Lookups
     item: bool = False
-    notes: list[str] = field(default_factory=list)
+    notes: dict[str, None] = field(default_factory=dict)
+    """What changed in meaning, in the order found."""
 
     def value(self, node: Node) -> Piece:  # noqa: PLR0911 - one return per kind of node
         """The expression for its value. Raises Unresolvable, ExpressionError."""
@@ -93,13 +96,14 @@ class Emitter:
 
     def note(self, text: str) -> None:
         """Remember what changed in meaning."""
-        if text not in self.notes:
-            self.notes.append(text)
+        self.notes[text] = None
 
     def _called(self, node: Call) -> Piece:
         function = FUNCTIONS.get(plain_name(node.name))
         if function is None:
-            raise ExpressionError(f"there is no function {node.name!r} in pipeline_ex")
+            near = get_close_matches(plain_name(node.name), FUNCTIONS, n=1)
+            mend = f"Did you mean {near[0]}?" if near else None
+            raise ExpressionError(f"there is no function {node.name!r} in pipeline_ex", mend=mend)
         if not function.least <= len(node.args) <= function.most:
             wanted = f"{function.least} to {function.most}" if function.least < function.most else f"{function.least}"
             raise ExpressionError(f"{node.name} takes {wanted} arguments, got {len(node.args)}")
@@ -142,7 +146,8 @@ class Emitter:
             case "*" | "/" | "%":
                 return self._product(node, left, right)
         left, right = _same_time([left, right])
-        return Piece(f"{left.at(SUM)} {node.sign} {right.at(SUM)}", COMPARE, "bool")
+        chained = isinstance(node.left, Binary) and {node.left.sign, node.sign} <= _ORDERS
+        return Piece(f"{left.text if chained else left.at(SUM)} {node.sign} {right.at(SUM)}", COMPARE, "bool")
 
     def _product(self, node: Binary, left: Piece, right: Piece) -> Piece:
         if node.sign != "*" and not (isinstance(node.right, Const) and node.right.value):

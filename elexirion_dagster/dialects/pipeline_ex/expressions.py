@@ -29,9 +29,11 @@ _MARKS = ("{{", "{%", "{#")
 _SHOWN = 60
 _MAX_DEPTH = 20
 _MAX_CONDITIONS = 80
+_MAX_CHARS = 1_000_000
+_MAX_EXPRESSIONS = 5_000
 _REFERENCES = ("previous_response", "context")
 _COLON = re.compile(r"\s*:\s*")
-_MEND = "Write the condition again in this language, as the import prints it for others."
+_MEND = "Write it in this language; its reference lists what an expression may hold."
 
 
 def template(text: str, names: Names) -> Translated:
@@ -42,6 +44,9 @@ def template(text: str, names: Names) -> Translated:
     if not any(mark in text for mark in _MARKS):
         return Translated(text)
     job = _job(names, steps_first=False, must=False)
+    if len(text) > _MAX_CHARS or text.count("{{") > _MAX_EXPRESSIONS:
+        job.emitter.note(f"a text of more than {_MAX_CHARS:,} characters or {_MAX_EXPRESSIONS:,} expressions is kept")
+        return job.done("".join(_written([text])))
     return job.done("".join(_written([*_pieces(text, job)])))
 
 
@@ -51,6 +56,10 @@ def condition(value: Json, names: Names) -> Translated:
     Raises ExpressionError when it is none of these or cannot be read.
     """
     job = _job(names, steps_first=True, must=True)
+    if _size(value) > _MAX_CONDITIONS:
+        raise ExpressionError(
+            f"more than {_MAX_CONDITIONS} conditions in one", mend="Put some into steps of their own."
+        )
     return job.done(f"{{{{ {job.emitter.truth(_tree(value, job)).text} }}}}")
 
 
@@ -101,33 +110,37 @@ def _read(job: _Job, text: str) -> Node:
         raise ExpressionError(f"{error.message}, in `{_shown(text)}`", mend=_MEND) from error
 
 
-def _tree(value: Json, job: _Job, depth: int = 0) -> Node:  # noqa: PLR0911 - one return per form
-    """The condition as one tree, whatever form it was written in."""
+def _size(value: Json, depth: int = 0) -> int:
+    """How many conditions a condition is made of. Raises ExpressionError when they are nested too deeply."""
     if depth > _MAX_DEPTH:
         raise ExpressionError("the condition is nested too deeply")
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
+    return 1 if inner is None else sum(_size(one, depth + 1) for one in inner)
+
+
+def _tree(value: Json, job: _Job) -> Node:  # noqa: PLR0911 - one return per form
+    """The condition as one tree, whatever form it was written in."""
     match value:
         case None:
             return Const(value=True)
         case bool() | int() | float():
-            return Const(value)
+            return Const(value=bool(value))
         case str():
             return _read(job, value)
         case list():
-            return _joined("and", [_tree(one, job, depth + 1) for one in value])
+            return _joined("and", [_tree(one, job) for one in value])
         case {"not": inner} if len(value) == 1:
-            return Unary("not", _tree(inner, job, depth + 1))
+            return Unary("not", _tree(inner, job))
         case {"and": list() as inner} if len(value) == 1:
-            return _joined("and", [_tree(one, job, depth + 1) for one in inner])
+            return _joined("and", [_tree(one, job) for one in inner])
         case {"or": list() as inner} if len(value) == 1:
-            return _joined("or", [_tree(one, job, depth + 1) for one in inner])
+            return _joined("or", [_tree(one, job) for one in inner])
     raise ExpressionError(
         f"expected a condition, got {_shown(str(value))}", mend="Use one of and, or, not with a list."
     )
 
 
 def _joined(sign: str, conditions: list[Node]) -> Node:
-    if len(conditions) > _MAX_CONDITIONS:
-        raise ExpressionError(f"more than {_MAX_CONDITIONS} conditions in one list", mend="Nest them in and/or.")
     if not conditions:
         return Const(value=sign == "and")
     node = conditions[0]
@@ -155,9 +168,15 @@ def _pieces(text: str, job: _Job) -> Iterator[str | Piece]:
 
 
 def _expression(text: str, job: _Job) -> Piece | None:
+    notes, unresolved = job.emitter.notes, job.lookups.unresolved
+    said, asked = len(notes), len(unresolved)
     try:
         return final(job.emitter.value(job.lookups.parsed(text)))
     except ExpressionError as error:
+        while len(notes) > said:
+            notes.popitem()
+        while len(unresolved) > asked:
+            unresolved.popitem()
         job.emitter.note(f"`{{{{{_shown(text)}}}}}` is kept as text: {error.message}")
     return None
 

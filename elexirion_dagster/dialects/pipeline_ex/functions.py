@@ -154,9 +154,8 @@ def _exists(words: Words, args: Arguments) -> Piece:
 
 def _substring(words: Words, args: Arguments) -> Piece:
     begin, *end = (words.value(arg).text for arg in args[1:])
-    text = words.value(args[0])
-    base = text.text if text.level == ATOM and " | " not in text.text else f"({text.text})"
-    return Piece(f"{base}[{begin}:{end[0] if end else ''}]", ATOM, "text")
+    cut = words.value(args[0]).entry(f"{begin}:{end[0] if end else ''}")
+    return Piece(cut.text, ATOM)
 
 
 def _append(words: Words, args: Arguments) -> Piece:

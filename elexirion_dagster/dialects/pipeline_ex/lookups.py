@@ -38,6 +38,9 @@ _LOOP = {
 class Unresolvable(ExpressionError):  # noqa: N818 - says what the expression is
     """The expression is well formed, but a name in it means nothing here."""
 
+    def __init__(self, message: str) -> None:
+        super().__init__(message, mend="Name a step, an input, a variable or the item of a loop.")
+
 
 class Emits(Protocol):
     """The emitter, as far as look-ups need it."""
@@ -63,7 +66,7 @@ class Lookups:
     names: Names
     steps_first: bool
     must: bool
-    unresolved: list[str] = field(default_factory=list)
+    unresolved: dict[str, None] = field(default_factory=dict)
 
     def parsed(self, text: str) -> Node:
         """Parse an expression in which the same names are known."""
@@ -80,14 +83,24 @@ class Lookups:
 
     def path(self, path: Path, emits: Emits) -> Piece:
         """The value of a dotted path. Raises Unresolvable."""
+        if path.root == ITEM and not emits.item:
+            raise Unresolvable("there is no item here that this could mean")
         if path.root == ITEM or (emits.item and path.root == "item"):
             return self.follow(Piece("item"), path.parts, emits)
-        if emits.item and path.root not in _SCOPES | _REFERENCES:
+        if emits.item and not self._is_scoped(path):
             whole = path.root == "value" and not path.parts
             return Piece("item") if whole else self.follow(Piece("item"), (path.root, *path.parts), emits)
         if path.parts and not (path.root in _SHADOWED and self._is_declared(path.root)):
             return self._scoped(path, emits)
         return self._bare(path, emits)
+
+    def _is_scoped(self, path: Path) -> bool:
+        """Whether a path over items begins with the name of a scope, and is no field that is called like one."""
+        if not path.parts or not isinstance(name := path.parts[0], str):
+            return False
+        if path.root in _VARIABLES | _INPUTS | {"steps"}:
+            return self._is_declared(name)
+        return path.root in _SCOPES | _REFERENCES
 
     def _scoped(self, path: Path, emits: Emits) -> Piece:  # noqa: PLR0911 - one return per scope
         """A path that may begin with the name of a scope."""
@@ -151,8 +164,7 @@ class Lookups:
     def _declared(self, scope: str, own: str, names: frozenset[str]) -> Piece:
         if own in names:
             return Piece(f"{scope}.{own}")
-        if own not in self.unresolved:
-            self.unresolved.append(own)
+        self.unresolved[own] = None
         return Piece(f"inputs.{own}")
 
     def _loop(self, parts: tuple[Part, ...], emits: Emits) -> Piece:

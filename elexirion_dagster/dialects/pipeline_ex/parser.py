@@ -3,7 +3,8 @@
 import re
 from collections.abc import Callable
 
-from elexirion_dagster.dialects.pipeline_ex.lexer import Token, tokens
+from elexirion_dagster.dialects.pipeline_ex.cursor import MAX_OPERATORS, Cursor
+from elexirion_dagster.dialects.pipeline_ex.lexer import Token
 from elexirion_dagster.dialects.pipeline_ex.nodes import (
     Between,
     Binary,
@@ -23,7 +24,6 @@ from elexirion_dagster.errors import ExpressionError
 EXPRESSION = re.compile(r"""\{\{((?:[^{}'"]|'[^'\n]*+'|"[^"\n]*+"|['"]|\}(?!\})|\{(?!\{))*+)\}\}""")
 """One `{{ … }}` in a text; the last quote alternative lets prose with an apostrophe end at its braces."""
 _MAX_DEPTH = 30
-_MAX_OPERATORS = 80
 _MAX_DIGITS = 30
 _COMPARISONS = {
     **{sign: sign for sign in ("==", "!=", ">=", "<=", ">", "<")},
@@ -58,16 +58,8 @@ def quoted(text: str, known: Callable[[str], bool]) -> Node:
     return Text(tuple(part for part in (*parts, Const(text[end:])) if part != Const("")))
 
 
-class _Parser:
+class _Parser(Cursor):
     """Recursive descent over the tokens, lowest precedence first."""
-
-    def __init__(self, source: str, known: Callable[[str], bool]) -> None:
-        self._known = known
-        self._source = source
-        self._tokens = tokens(source, known)
-        self._at = 0
-        self._depth = 0
-        self._operators = 0
 
     def whole(self) -> Node:
         """The whole source as one expression; one that begins with a comparison compares the item."""
@@ -76,26 +68,6 @@ class _Parser:
         if self._peek().kind != "end":
             raise self._unexpected("the end")
         return node
-
-    def _peek(self, ahead: int = 0) -> Token:
-        return self._tokens[min(self._at + ahead, len(self._tokens) - 1)]
-
-    def _take(self, *texts: str) -> str:
-        """The next token's text if it is one of these words or signs, else an empty text."""
-        token = self._peek()
-        if token.kind not in {"sign", "name"} or token.text not in texts:
-            return ""
-        self._at += 1
-        return token.text
-
-    def _expect(self, text: str) -> None:
-        if not self._take(text):
-            raise self._unexpected(repr(text))
-
-    def _unexpected(self, wanted: str) -> ExpressionError:
-        token = self._peek()
-        came = repr(token.text) if token.kind != "end" else "the end"
-        return ExpressionError(f"expected {wanted} at character {token.at + 1}, got {came}")
 
     def _expression(self) -> Node:
         self._depth += 1
@@ -214,12 +186,6 @@ class _Parser:
             raise ExpressionError(f"the number has more than {_MAX_DIGITS} digits")
         return Const(float(text) if "." in text else int(text))
 
-    def _one_more(self) -> None:
-        """Count an operator: chains of them nest as deeply as they are long."""
-        self._operators += 1
-        if self._operators > _MAX_OPERATORS:
-            raise ExpressionError(f"the expression has more than {_MAX_OPERATORS} operators")
-
     def _named(self, name: str) -> Node:
         if self._peek().text == "(" and self._touching():
             self._at += 1
@@ -244,6 +210,8 @@ class _Parser:
         bracketed = self._peek().text == "(" and self._peek(2).text == ")"
         if self._peek(3 if bracketed else 1).text != "=>" or self._peek(bracketed).kind != "name":
             return self._expression()
+        if any(token.text == "=>" for token in self._tokens[self._at + 4 :]):
+            raise ExpressionError("more than one => in an expression")
         name = self._peek(bracketed).text
         self._at += 4 if bracketed else 2
         for at in range(self._at, len(self._tokens)):
@@ -268,8 +236,8 @@ class _Parser:
     def _postfix(self, node: Node) -> Node:
         parts: list[str | int | Node] = []
         while True:
-            if len(parts) > _MAX_OPERATORS:
-                raise ExpressionError(f"more than {_MAX_OPERATORS} fields in a row")
+            if len(parts) > MAX_OPERATORS:
+                raise ExpressionError(f"more than {MAX_OPERATORS} fields in a row")
             if not parts and isinstance(node, Path) and self._colon(node):
                 node = Path(f"{node.root}:")
                 parts += self._field()
@@ -278,7 +246,7 @@ class _Parser:
             elif self._peek().text == "[" and self._peek().kind == "sign":
                 self._at += 1
                 parts.append(self._index())
-            elif self._peek().text == "(" and self._method(node, parts):
+            elif self._peek().text == "(" and self._touching() and parts and isinstance(parts[-1], str):
                 self._one_more()
                 self._at += 1
                 owner = _inside(node, parts[:-1])
@@ -297,10 +265,6 @@ class _Parser:
         """Whether a `:` follows that separates fields, as in `previous_response:a:b`, and no ternary's."""
         begins = node.root.rstrip(":") in {"previous_response", "context"}
         return bool(begins and self._touching() and self._peek(1).kind == "name" and self._take(":"))
-
-    def _touching(self) -> bool:
-        """Whether nothing stands between the last token and the next."""
-        return self._peek().at == self._tokens[self._at - 1].end
 
     def _separated(self, node: Node, parts: list["str | int | Node"]) -> bool:
         """Whether a field follows: `.x`, the number of `.0`, `@x`, after a reference with colons also `:x`."""
@@ -329,14 +293,6 @@ class _Parser:
             case Const(value=int() | str() as value) if not isinstance(value, bool):
                 return value
         return node
-
-    def _method(self, node: Node, parts: list["str | int | Node"]) -> bool:
-        return (
-            self._touching()
-            and bool(parts)
-            and isinstance(parts[-1], str)
-            and not (isinstance(node, Path) and not parts)
-        )
 
 
 def _inside(node: Node, parts: list["str | int | Node"]) -> Node:

@@ -36,8 +36,7 @@ class Piece:
 
     def method(self, call: str, kind: Kind = "any") -> "Piece":
         """This value's method, called."""
-        base = f"({self.text})" if " | " in self.text or self.level < ATOM else self.text
-        return Piece(f"{base}.{call}", ATOM, kind)
+        return Piece(f"{self._base()}.{call}", ATOM, kind)
 
     def as_test(self) -> "Piece":
         """The same text as a comparison."""
@@ -45,13 +44,16 @@ class Piece:
 
     def field(self, name: str | int) -> "Piece":
         """What stands under a key or position of this value."""
-        base = f"({self.text})" if " | " in self.text or self.level < ATOM else self.text
         found = f".{name}" if isinstance(name, str) and _WORD.fullmatch(name) else f"[{literal(name)}]"
-        return Piece(base + found, ATOM, "any", lookup=True)
+        return Piece(self._base() + found, lookup=True)
 
-    def key(self, name: str) -> "Piece":
-        """The entry of a keyed list, such as a for_each's results."""
-        return Piece(f"{self.text}[{literal(name)}]", ATOM, "any", lookup=True)
+    def entry(self, index: str) -> "Piece":
+        """What stands at a computed position, or under a key of a keyed list."""
+        return Piece(f"{self._base()}[{index}]", lookup=True)
+
+    def _base(self) -> str:
+        """The text as what a field or method is taken of; a filter would take it of its own argument."""
+        return f"({self.text})" if " | " in self.text or self.level < ATOM else self.text
 
 
 def literal(value: Constant) -> str:

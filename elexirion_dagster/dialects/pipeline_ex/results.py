@@ -40,10 +40,7 @@ class Addressing:
                 return self._of_each(piece, tuple(parts[at + 1 :]))
             if part == "length" and at == len(parts) - 1:
                 return piece.piped("length", "number")
-            if isinstance(part, str | int):
-                piece = piece.field(part)
-            else:
-                piece = Piece(f"{piece.at(11) if ' | ' in piece.text else piece.text}[{self.index(part)}]", lookup=True)
+            piece = piece.field(part) if isinstance(part, str | int) else piece.entry(self.index(part))
         return piece
 
     def _of_each(self, piece: Piece, rest: tuple[Part, ...]) -> Piece:
@@ -67,7 +64,7 @@ class Addressing:
         return self._of_data(shape, at, parts)
 
     def _of_text(self, at: Piece, parts: tuple[Part, ...]) -> Piece:
-        text = at.field("text")
+        text = _text(at)
         match parts:
             case ():
                 return text
@@ -84,7 +81,7 @@ class Addressing:
             case (str() as word, *rest) if word in _WHOLE:
                 return self._of_data(shape, at, tuple(rest))
             case (str() as word,) if word in _TEXT:
-                return at.field("text")
+                return _text(at)
             case (str() as key, *rest) if shape.kind == "groups" and key not in {"length", "*"}:
                 items = data.piped(f"selectattr('key', 'eq', {literal(key)})").piped("map(attribute='items')")
                 self.note(f"a group {key!r} that is not there counts as one without items")
@@ -98,12 +95,12 @@ class Addressing:
                 return self._entries(shape, results, tuple(rest))
             case (str() as word,) if word in _COUNTS:
                 return at.field("data").field(_COUNTS[word])
-            case () if shape.kind == "for_each":
-                return results
+            case (str() as word, *rest) if shape.kind == "for_each" and (own := self.names.own(word)) in shape.inner:
+                return self._shaped(shape.inner[own], results.piped("last").field(own), tuple(rest))
             case (str() as word,) if word in {*_TEXT, *_WHOLE, "combined_results"}:
                 return self._joined(shape, results)
             case ():
-                return self._joined(shape, results)
+                return results if shape.kind == "for_each" else self._joined(shape, results)
         return found if (found := _about(at, parts)) is not None else self._entries(shape, results, parts)
 
     def _joined(self, shape: Shape, results: Piece) -> Piece:
@@ -116,7 +113,7 @@ class Addressing:
         if not parts or parts[0] in {"*", "length"}:
             return self.follow(results, parts)
         key, rest = parts[0], parts[1:]
-        entry = results.key(key) if isinstance(key, str) else self.follow(results, (key,))
+        entry = results.entry(literal(key)) if isinstance(key, str) else self.follow(results, (key,))
         if rest and rest[0] in {"results", "result"}:
             rest = rest[1:]
         if rest and isinstance(rest[0], str) and (name := self.names.own(rest[0])) in shape.inner:
@@ -137,7 +134,7 @@ def _about(at: Piece, parts: tuple[Part, ...]) -> Piece | None:
         case ("success",):
             return _succeeded(at)
         case ("skipped",):
-            return Piece(f"{at.text}.status == 'skipped'", COMPARE, "bool")
+            return Piece(f"{at.field('status').text} == 'skipped'", COMPARE, "bool")
         case ("error_message",):
             return at.field("error").field("message")
         case ("error", "type"):
@@ -149,4 +146,8 @@ def _about(at: Piece, parts: tuple[Part, ...]) -> Piece | None:
 
 
 def _succeeded(at: Piece) -> Piece:
-    return Piece(f"{at.text}.status == 'succeeded'", COMPARE, "bool")
+    return Piece(f"{at.field('status').text} == 'succeeded'", COMPARE, "bool")
+
+
+def _text(at: Piece) -> Piece:
+    return Piece(at.field("text").text, kind="text")

@@ -1,0 +1,1 @@
+"""The tools a model may be offered: a closed list, confined to what the run was granted."""
