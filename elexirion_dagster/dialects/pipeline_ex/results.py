@@ -79,7 +79,7 @@ class Addressing:
         data = at.field("data")
         match parts:
             case (str() as word, *rest) if word in _WHOLE:
-                return self._of_data(shape, at, tuple(rest))
+                return self._shaped(shape, at, tuple(rest))
             case (str() as word,) if word in _TEXT:
                 return _text(at)
             case (str() as key, *rest) if shape.kind == "groups" and key not in {"length", "*"}:

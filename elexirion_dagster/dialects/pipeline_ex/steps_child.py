@@ -105,7 +105,7 @@ def _outputs(step: Reader, inside: Place, *, known: bool = True) -> dict[str, Js
             continue
         key = own_name(str(alias or path.replace(".", "_")))
         if known:
-            found[key] = inside.source(f"steps.{path}", at)
+            found[key] = inside.source(f"steps.{path}" if "." in path else f"steps.{path}.result", at)
         else:
             first, _, rest = path.partition(".")
             found[key] = f"{{{{ steps.{own_name(first)}.data{f'.{rest}' if rest else ''} }}}}"
