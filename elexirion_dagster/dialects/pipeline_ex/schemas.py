@@ -1,5 +1,6 @@
 """Their ways to say what an answer looks like, as the schema of an `output`."""
 
+import re
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
@@ -9,6 +10,9 @@ from elexirion_dagster.records import Json
 _KEPT = (
     *("type", "enum", "const", "properties", "required", "items", "anyOf", "additionalProperties", "minimum"),
     *("maximum", "minLength", "maxLength", "minItems", "maxItems", "pattern", "format", "description", "title"),
+)
+_SHAPES: Mapping[str, tuple[type, ...]] = MappingProxyType(
+    {"properties": (dict,), "required": (list, bool), "items": (dict, str, list, bool), "anyOf": (list,)}
 )
 _ALIASES = MappingProxyType({"min_length": "minLength", "max_length": "maxLength", "oneOf": "anyOf"})
 _NAMES: Mapping[str, str] = MappingProxyType(
@@ -81,11 +85,19 @@ def _schema(schema: Json, path: Path, notes: Notes) -> dict[str, Json]:
 
 def _word(word: str, path: Path, notes: Notes) -> dict[str, Json]:
     plain = word.strip().lower()
-    base = plain.split("(")[0].split("[")[0].split("<")[0].split()[0] if plain else ""
+    found = re.match(r"[a-z]+", plain)
+    base = found[0] if found else ""
     if base in _NAMES:
         return {"type": _NAMES[base]}
     notes.add(path, f"{word!r} is no type; it is taken as the description of a value of any type")
     return {**ANY, "description": word}
+
+
+def _typed(kind: Json, path: Path, notes: Notes) -> dict[str, Json]:
+    """A `type`, or a list of them."""
+    if isinstance(kind, list):
+        return {"anyOf": [_word(str(word), path, notes) for word in kind]}
+    return _word(str(kind), path, notes)
 
 
 def _is_json_schema(schema: Mapping[str, Json]) -> bool:
@@ -99,20 +111,23 @@ def _kept(schema: Mapping[str, Json], path: Path, notes: Notes) -> dict[str, Jso
     kept: dict[str, Json] = {}
     for key, value in schema.items():
         name = _ALIASES.get(key, key)
-        if name not in _KEPT:
+        wanted = _SHAPES.get(name)
+        if wanted is not None and not isinstance(value, wanted):
+            notes.refuse(path, f"the schema's {key} cannot be {value!r:.60}", "See JSON Schema for its form.")
+        elif name not in _KEPT:
             notes.add(path, f"the schema's keyword {key!r} is not checked", key=key)
-        elif name == "properties" and isinstance(value, dict):
+        elif name == "properties":
             kept[name] = {field: _schema(inner, path, notes) for field, inner in value.items()}
-        elif name == "items" and isinstance(value, dict | str | list):
-            kept[name] = _schema(value, path, notes)
-        elif name == "anyOf" and isinstance(value, list):
+        elif name == "items":
+            kept[name] = dict(ANY) if isinstance(value, bool) else _schema(value, path, notes)
+        elif name == "anyOf":
             kept[name] = [_schema(inner, path, notes) for inner in value]
-        elif name == "type" and isinstance(value, str):
-            kept |= _word(value, path, notes)
-        elif name == "type" and isinstance(value, list):
-            kept["anyOf"] = [_word(str(word), path, notes) for word in value]
-        elif name == "required" and not isinstance(value, list):
+        elif name == "type":
+            kept |= _typed(value, path, notes)
+        elif name == "required" and isinstance(value, bool):
             notes.add(path, "`required: true` on a field says what is the case for every field listed", key=key)
+        elif name == "required":
+            kept[name] = [str(field) for field in value]
         else:
             kept[name] = value
     return kept

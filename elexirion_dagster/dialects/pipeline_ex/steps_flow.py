@@ -151,7 +151,7 @@ def _for_shell(template: str, step: Reader, path: Path) -> tuple[Json, dict[str,
     """A command for bash whose values come as variables of the environment, so that none is read as a command."""
     values: dict[str, str] = {}
     shell = ""
-    for part in re.split(r"(\{\{.*?\}\})", template, flags=re.DOTALL):
+    for part in re.split(r"(\{\{(?:[^{}]|\{[^{}]*\})*\}\})", template):
         if not part.startswith("{{"):
             shell += part
             continue

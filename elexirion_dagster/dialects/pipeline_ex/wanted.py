@@ -26,7 +26,7 @@ _SOURCES = frozenset({"input_source", "data_source", "right_source", "over", "fi
 _CONDITIONS = frozenset({"condition", "expression", "break_condition", "and", "or", "not", "when"})
 _RECORDS: Mapping[str, Json] = MappingProxyType({"type": "array", "items": {"type": "object"}})
 _REFERENCE = re.compile(
-    r"(?<![\w.:'\"])(?:steps\.|previous_response:)?([\w-]+)[.:]([A-Za-z_][\w-]*)((?:[.:][A-Za-z_][\w-]*)*)"
+    r"(?<![\w.:'\"-])(?:steps\.|previous_response:)?([\w-]+)[.:]([A-Za-z_][\w-]*)((?:[.:][A-Za-z_][\w-]*)*)"
     r"(\s*(?:>=|<=|<|>|between|[-+*/]\s*\d))?"
 )
 _NUMBER: Mapping[str, Json] = MappingProxyType({"type": "number"})
@@ -52,7 +52,7 @@ def wanted_fields(steps: Sequence[Json]) -> dict[str, dict[str, Json]]:
 
 def _is_untyped(step: Mapping[str, Json]) -> bool:
     typed = any(step.get(key) for key in ("schema", "output_schema", "functions", "output"))
-    return step.get("type") in ASKING and not typed
+    return str(step.get("type")) in ASKING and not typed
 
 
 def _tasks(step: Mapping[str, Json]) -> Iterator[str]:
@@ -86,7 +86,7 @@ def _strings(value: Json, key: str) -> Iterator[tuple[str, str]]:
 def _taken(key: str, text: str) -> Iterator[tuple[str, str, Json]]:
     """The (step, field, schema) that one text takes; of `a.b.c` both b of a, and c of the task b of a."""
     schema = _RECORDS if key in _SOURCES else ANY
-    inside = [text] if key in _CONDITIONS or key in _SOURCES else re.findall(r"\{\{(.*?)\}\}", text, re.DOTALL)
+    inside = [text] if key in _CONDITIONS or key in _SOURCES else re.findall(r"\{\{([^{}]+)\}\}", text)
     if "previous_response:" in text:
         inside = [*inside, *re.findall(r"previous_response:[\w.:-]+", text)]
     for expression in inside:
