@@ -97,6 +97,12 @@ def test_a_native_document_is_not_taken_for_theirs():
         ("workflow:\n  steps:\n    - {name: a, type: set_variable}", "sets no variables", 3),
         ("workflow:\n  steps:\n    - {name: a, type: bash, command: \"echo '{{x}}' | sh\"}", "inside single quotes", 3),
         ("workflow:\n  steps:\n    - {name: a, type: pipeline, pipeline_file: './{{x}}.yaml'}", "before the run", 3),
+        (
+            "workflow:\n  steps:\n    - {name: a, type: gemini, prompt: x, schema: {type: object, items: 7}}",
+            "cannot be 7",
+            3,
+        ),
+        ("workflow:\n  steps:\n    - {name: a, type: {b: c}, prompt: x}", "unknown step type", 3),
         ("workflow:\n  steps:\n    - {name: a, type: file_ops, operation: shred}", "unknown operation", 3),
         (
             "workflow:\n  steps:\n    - {name: a, type: data_transform, input_source: x, operations: [{type: bend}]}",
