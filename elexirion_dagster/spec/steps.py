@@ -11,6 +11,7 @@ from elexirion_dagster.spec.base import Name, StepBase
 from elexirion_dagster.spec.command import CommandStep
 from elexirion_dagster.spec.files import FilesStep
 from elexirion_dagster.spec.llm import LlmStep
+from elexirion_dagster.spec.query import QueryStep
 from elexirion_dagster.spec.set import SetStep
 from elexirion_dagster.spec.sql import SqlStep
 from elexirion_dagster.spec.transform import TransformStep
@@ -53,7 +54,16 @@ class SwitchStep(StepBase):
 
 
 Step = Annotated[
-    LlmStep | ForEachStep | SwitchStep | TransformStep | FilesStep | CommandStep | AnalyzeStep | SetStep | SqlStep,
+    LlmStep
+    | ForEachStep
+    | SwitchStep
+    | TransformStep
+    | FilesStep
+    | CommandStep
+    | AnalyzeStep
+    | QueryStep
+    | SetStep
+    | SqlStep,
     Field(discriminator="type"),
 ]
 

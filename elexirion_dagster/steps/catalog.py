@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from elexirion_dagster.records import StepResult
-from elexirion_dagster.steps import analyze, command, files, for_each, llm, set, sql, switch, transform  # noqa: A004 - named after the step types
+from elexirion_dagster.steps import analyze, command, files, for_each, llm, query, set, sql, switch, transform  # noqa: A004 - named after the step types
 from elexirion_dagster.steps.context import StepContext
 
 RUNNERS: Mapping[str, Callable[[Any, StepContext], StepResult]] = {
@@ -15,6 +15,7 @@ RUNNERS: Mapping[str, Callable[[Any, StepContext], StepResult]] = {
     "files": files.run,
     "command": command.run,
     "analyze": analyze.run,
+    "query": query.run,
     "set": set.run,
     "sql": sql.run,
 }
