@@ -1,5 +1,6 @@
 """ONE model call: pin, look up, reserve, send, redact, journal, settle; tried again by cause."""
 
+import copy
 import threading
 import time
 import uuid
@@ -8,6 +9,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from itertools import chain
+from typing import Self
 
 from elexirion_dagster.errors import Cancelled, ElexirionError
 from elexirion_dagster.prompting.render import request_hash
@@ -139,6 +141,12 @@ class Calls:
         """What this run has sent and spent."""
         self.models: set[str] = set()
         """The models that answered, as `provider/model`."""
+
+    def within(self, limit: Limit) -> Self:
+        """The same gate for a part of the run that may not spend more than that either."""
+        inner = copy.copy(self)
+        inner._limits = (*self._limits, limit)  # noqa: SLF001 - of our own copy
+        return inner
 
     def capabilities(self, model: ModelRef) -> Capabilities:
         """What a model takes natively. Raises InputError when its provider is not configured."""

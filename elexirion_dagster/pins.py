@@ -2,7 +2,8 @@
 
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
+from typing import NamedTuple
 
 from elexirion_dagster.errors import ElexirionError, InputError
 from elexirion_dagster.providers.catalog import ModelRef, resolve
@@ -21,6 +22,13 @@ NO_MODEL = "none"
 """The model word that turns models off."""
 _YAML = "yaml:"
 """Begins the version of a slot that is the YAML's own text."""
+
+
+class _Place(NamedTuple):
+    """Where a slot's versions are kept in the prompt registry."""
+
+    pipeline: str
+    name_path: str
 
 
 class RunPins:
@@ -49,11 +57,14 @@ class RunPins:
         self._slots: dict[str, Slot] = {}
         self._models: dict[str, tuple[ModelRef, ...]] = {}
 
-    @property
-    def env(self) -> Mapping[str, str]:
-        """The environment variables that the pipeline lists, as far as they are set."""
+    def env(self, pipeline: Pipeline) -> Mapping[str, str]:
+        """The environment variables that a pipeline lists, as far as they were set when the run began."""
         environ = self._settings.environ
-        return {name: environ[name] for name in self._pipeline.env if name in environ}
+        return {name: environ[name] for name in pipeline.env if name in environ}
+
+    def inside(self, pipeline: Pipeline, *, named: bool) -> "ChildPins":
+        """The pins as the steps of a pipeline inside ask for them."""
+        return ChildPins(self, self, pipeline, named)
 
     @property
     def no_model(self) -> str:
@@ -96,39 +107,76 @@ class RunPins:
     def _resolved(self, wanted: Model) -> tuple[ModelRef, ...]:
         return () if wanted == NO_MODEL else resolve(wanted, self._settings)
 
-    def slot(self, step: LlmStep, name_path: str) -> Slot:
-        """The step's slot: the promoted version if there is one for this YAML, else the YAML's own text."""
-        with self._lock:
-            if name_path not in self._slots:
-                self._slots[name_path] = self._find(step, name_path)
-            return self._slots[name_path]
+    def slot(self, step: LlmStep, name_path: str, pipeline: str | None = None) -> Slot:
+        """The step's slot: the promoted version if there is one for this YAML, else the YAML's own text.
 
-    def _find(self, step: LlmStep, name_path: str) -> Slot:
+        `pipeline` is the one whose prompts it is among, the run's own when absent.
+        """
+        place = _Place(pipeline or self._pipeline.name, name_path)
+        name = name_path if place.pipeline == self._pipeline.name else f"{place.pipeline}/{name_path}"
+        with self._lock:
+            if name not in self._slots:
+                self._slots[name] = self._find(step, place, f"prompt:{name}")
+            return self._slots[name]
+
+    def _find(self, step: LlmStep, place: _Place, pin: str) -> Slot:
         examples = tuple((example.prompt, example.answer) for example in step.examples)
         base = slot_hash(step.system, [{"prompt": prompt, "answer": answer} for prompt, answer in examples])
         own = Slot(step.system, examples, f"{_YAML}{base}")
-        pinned = self._pinned.get(f"prompt:{name_path}")
-        slot = self._promoted(own, base, name_path) if pinned is None else self._as_pinned(own, pinned, name_path)
-        self.fixed(f"prompt:{name_path}", lambda: slot.version)
+        pinned = self._pinned.get(pin)
+        slot = self._promoted(own, base, place) if pinned is None else self._as_pinned(own, pinned, place)
+        self.fixed(pin, lambda: slot.version)
         return slot
 
-    def _promoted(self, own: Slot, base: str, name_path: str) -> Slot:
-        found = current(self._home, self._pipeline.name, name_path, base_hash=base)
+    def _promoted(self, own: Slot, base: str, place: _Place) -> Slot:
+        found = current(self._home, *place, base_hash=base)
         if isinstance(found, Stale):
             note = "the promoted prompt is stale: the YAML's own text changed since it was derived"
             return replace(own, note=note)
         return own if found is None else _slot_of(found)
 
-    def _as_pinned(self, own: Slot, pinned: str, name_path: str) -> Slot:
+    def _as_pinned(self, own: Slot, pinned: str, place: _Place) -> Slot:
         """The version that the root run began with, whatever was promoted since."""
         if pinned == own.version:
             return own
         try:
             if not pinned.startswith(_YAML):
-                return _slot_of(read(self._home, self._pipeline.name, name_path, pinned))
+                return _slot_of(read(self._home, *place, pinned))
         except InputError as error:
-            raise _gone(name_path, pinned) from error
-        raise _gone(name_path, pinned)
+            raise _gone(place.name_path, pinned) from error
+        raise _gone(place.name_path, pinned)
+
+
+@dataclass(frozen=True, slots=True)
+class ChildPins:
+    """The pins of a run as the steps of a pipeline inside ask for them; `outer` is what stands around it."""
+
+    outer: "RunPins | ChildPins"
+    root: RunPins
+    pipeline: Pipeline
+    named: bool
+
+    @property
+    def no_model(self) -> str:
+        """Why no model is asked, where none is."""
+        return self.root.no_model
+
+    def models(self, model: Model | None) -> tuple[ModelRef, ...]:
+        """The models behind a `model` word; where the pipeline names none, the one around it decides."""
+        own = self.pipeline.model if "model" in self.pipeline.model_fields_set else None
+        return self.outer.models(model or own)
+
+    def slot(self, step: LlmStep, name_path: str, pipeline: str | None = None) -> Slot:
+        """The step's slot, kept under the nearest pipeline that has a name of its own."""
+        return self.outer.slot(step, name_path, pipeline or (self.pipeline.name if self.named else None))
+
+    def env(self, pipeline: Pipeline) -> Mapping[str, str]:
+        """The environment variables that a pipeline lists, as far as they were set when the run began."""
+        return self.root.env(pipeline)
+
+    def inside(self, pipeline: Pipeline, *, named: bool) -> "ChildPins":
+        """The pins as the steps of a pipeline inside this one ask for them."""
+        return ChildPins(self, self.root, pipeline, named)
 
 
 def _slot_of(version: PromptVersion) -> Slot:

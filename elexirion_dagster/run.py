@@ -5,7 +5,7 @@ import json
 import re
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -28,10 +28,12 @@ from elexirion_dagster.records import Json, StepResult, dollars
 from elexirion_dagster.redact import Redactor
 from elexirion_dagster.runner import Runner
 from elexirion_dagster.settings import Settings
+from elexirion_dagster.spec.children import NO_PIPELINES, Pipelines, reached
 from elexirion_dagster.spec.files import MAX_FILE_KB
 from elexirion_dagster.spec.pipeline import Pipeline
 from elexirion_dagster.spec.references import References
 from elexirion_dagster.spec.steps import Step
+from elexirion_dagster.steps.children import Children
 from elexirion_dagster.steps.context import Shared, StepContext, view
 from elexirion_dagster.steps.partials import Partials
 from elexirion_dagster.steps.threads import Threads
@@ -62,8 +64,8 @@ class RunInfo:
 class Run:
     """A pipeline under way in this process. Thread-safe; `close` ends it.
 
-    `opened` are providers that are ready already and go before the configured ones. After `close`, `kept` says where
-    work was left and why.
+    `opened` are providers that are ready already and go before the configured ones; `pipelines` are those that its
+    steps may run. After `close`, `kept` says where work was left and why.
     """
 
     def __init__(
@@ -73,8 +75,10 @@ class Run:
         settings: Settings,
         *,
         opened: Mapping[str, Provider] = MappingProxyType({}),
+        pipelines: Pipelines = NO_PIPELINES,
     ) -> None:
         self.pipeline = pipeline
+        self._pipelines = pipelines
         self.info = info
         self.settings = settings
         self.cancelled = threading.Event()
@@ -83,7 +87,7 @@ class Run:
         self.limits = _limits(pipeline, info, settings)
         complete = complete_inputs(pipeline, info.inputs)
         self._prices = own_prices(settings.prices)
-        self._redactor = Redactor(secrets=_secrets(pipeline, settings))
+        self._redactor = Redactor(secrets=_secrets([pipeline, *pipelines.values()], settings))
         home = open_home(settings.home)
         self._replay = Replay.load(home, info.root_run)
         with ExitStack() as opening:
@@ -95,7 +99,7 @@ class Run:
             )
             self.inputs = self._settled(complete)
             self._started_at = self._pins.fixed("started_at", lambda: datetime.now(UTC).isoformat())
-            self._runner = Runner(self._replay, model=info.tags.get(MODEL_TAG))
+            self._runner = Runner(self._replay, model=info.tags.get(MODEL_TAG), pipelines=pipelines)
             seconds = pipeline.budget.seconds
             self._deadline = None if seconds is None else time.monotonic() + seconds
             workspace = opening.enter_context(workspace_of(home, info.root_run))
@@ -174,6 +178,9 @@ class Run:
             ceiling="no ceiling set" if budget.usd is None else f"at most {dollars(budget.usd)}",
             progress=lambda *_: None,
             partials=Partials(self._redactor, lambda *_: None, None),
+            children=Children(self._pipelines, engine),
+            under_way=(self.pipeline.name,),
+            inside="",
             sessions=self._pins.sessions(self._replay, self.info.root_run),
             tool_log=ToolLog(self.journal, self._replay),
         )
@@ -184,7 +191,7 @@ class Run:
             "run_started",
             durable=True,
             pipeline=self.pipeline.name,
-            pipeline_hash=pipeline_hash(self.pipeline),
+            pipeline_hash=pipeline_hash(self.pipeline, self._pipelines),
             description=self.pipeline.description,
             inputs=self._redactor.tree(self.inputs),
             trigger=self.info.trigger,
@@ -201,7 +208,7 @@ class Run:
             "steps": {name: view(result) for name, result in upstream.items()},
             "vars": variables,
             "run": {"id": self.info.root_run, "started_at": self._started_at, "pipeline": self.pipeline.name},
-            **({"env": self._pins.env} if self.pipeline.env else {}),
+            **({"env": self._pins.env(self.pipeline)} if self.pipeline.env else {}),
         }
 
     def step(
@@ -219,7 +226,8 @@ class Run:
                 run_step=self._runner,
                 deadline=self._deadline,
             )
-            result = self._runner(step, ctx)
+            with self._shared.threads.seat(deadline=self._deadline, cancelled=self.cancelled):
+                result = self._runner(step, ctx)
         self._well[step.name] = result.status != "failed" or step.continue_on_error
         return result
 
@@ -261,9 +269,10 @@ def _file_text(record: Mapping[str, Json], name: str, granted: tuple[Path, ...])
     return read_text(record, granted=granted, max_kb=MAX_FILE_KB)
 
 
-def pipeline_hash(pipeline: Pipeline) -> str:
-    """SHA-256 of the pipeline's canonical form."""
-    return hashlib.sha256(pipeline.model_dump_json(by_alias=True).encode()).hexdigest()
+def pipeline_hash(pipeline: Pipeline, pipelines: Pipelines = NO_PIPELINES) -> str:
+    """SHA-256 of the canonical form of the pipeline and of those that it may run."""
+    documents = (pipeline, *reached(pipeline.steps, pipelines).values())
+    return hashlib.sha256("\n".join(one.model_dump_json(by_alias=True) for one in documents).encode()).hexdigest()
 
 
 def _limits(pipeline: Pipeline, info: RunInfo, settings: Settings) -> tuple[Limit, ...]:
@@ -275,8 +284,9 @@ def _limits(pipeline: Pipeline, info: RunInfo, settings: Settings) -> tuple[Limi
     return tuple(limits)
 
 
-def _secrets(pipeline: Pipeline, settings: Settings) -> list[str]:
-    """Our own keys, and what the pipeline may read of the environment under a secret's name."""
+def _secrets(pipelines: Iterable[Pipeline], settings: Settings) -> list[str]:
+    """Our own keys, and what the pipelines may read of the environment under a secret's name."""
     keys = (settings.anthropic_api_key, settings.gemini_api_key, settings.local_api_key)
-    named = [settings.environ.get(name, "") for name in pipeline.env if _SECRET_NAME.search(name)]
+    names = {name for pipeline in pipelines for name in pipeline.env if _SECRET_NAME.search(name)}
+    named = [settings.environ.get(name, "") for name in sorted(names)]
     return [key.get_secret_value() for key in keys if key is not None] + named

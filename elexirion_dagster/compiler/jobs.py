@@ -11,14 +11,15 @@ from elexirion_dagster.compiler.values import json_io_manager
 from elexirion_dagster.errors import ElexirionError, PipelineError, Problem
 from elexirion_dagster.expressions import Engine
 from elexirion_dagster.settings import Settings
+from elexirion_dagster.spec.children import NO_PIPELINES, Pipelines
 from elexirion_dagster.spec.edges import edges, outputs_edges
 from elexirion_dagster.spec.pipeline import Pipeline
 
 
-def graph_edges(pipeline: Pipeline) -> dict[str, tuple[str, ...]]:
+def graph_edges(pipeline: Pipeline, pipelines: Pipelines = NO_PIPELINES) -> dict[str, tuple[str, ...]]:
     """The edges of the job's graph by op, the op of the outputs included, in an order in which each op can be built."""
     engine = Engine()
-    graph = edges(pipeline.steps, engine)
+    graph = edges(pipeline.steps, engine, pipelines)
     if pipeline.outputs:
         graph = {**graph, OUTPUTS: outputs_edges(pipeline, graph, engine)}
     return _topological(graph)
@@ -39,15 +40,19 @@ def _topological(graph: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]
 
 
 def pipeline_job(
-    pipeline: Pipeline, settings: Settings, executor: dg.ExecutorDefinition | None, finish: Finish
+    pipeline: Pipeline,
+    settings: Settings,
+    executor: dg.ExecutorDefinition | None,
+    finish: Finish,
+    pipelines: Pipelines = NO_PIPELINES,
 ) -> dg.JobDefinition:
     """The job: its graph is the YAML, its config the declared inputs. Raises PipelineError where Dagster refuses it."""
-    graph = graph_edges(pipeline)
+    graph = graph_edges(pipeline, pipelines)
     try:
         return _graph(pipeline, graph, finish).to_job(
             name=pipeline.name,
             description=pipeline.description,
-            resource_defs={RUN: run_resource(pipeline, settings), IO_MANAGER: json_io_manager},
+            resource_defs={RUN: run_resource(pipeline, settings, pipelines), IO_MANAGER: json_io_manager},
             config=config_mapping(pipeline, settings.log_level),
             tags=run_tags(pipeline),
             executor_def=executor,

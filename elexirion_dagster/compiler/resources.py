@@ -7,6 +7,7 @@ import dagster as dg
 from elexirion_dagster.errors import ElexirionError
 from elexirion_dagster.run import Run, RunInfo
 from elexirion_dagster.settings import Settings
+from elexirion_dagster.spec.children import NO_PIPELINES, Pipelines
 from elexirion_dagster.spec.pipeline import Pipeline
 from elexirion_dagster.tags import PIPELINE_TAG, ROOT_RUN_TAG, TRIGGER_TAG
 
@@ -37,13 +38,13 @@ def failure(error: ElexirionError) -> dg.Failure:
     return dg.Failure(str(error), metadata={"cause": error.cause, **mend}, allow_retries=False)
 
 
-def run_resource(pipeline: Pipeline, settings: Settings) -> dg.ResourceDefinition:
+def run_resource(pipeline: Pipeline, settings: Settings, pipelines: Pipelines = NO_PIPELINES) -> dg.ResourceDefinition:
     """The resource that holds this pipeline's Run."""
 
     @dg.resource(config_schema={"inputs": dict}, description="The run's inputs, journal, budget and models.")
     def resource(context: dg.InitResourceContext) -> Iterator[Run | Unopened]:
         try:
-            run = Run(pipeline, _info(context), settings)
+            run = Run(pipeline, _info(context), settings, pipelines=pipelines)
         except ElexirionError as error:
             yield Unopened(error)
             return

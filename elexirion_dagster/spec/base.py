@@ -43,6 +43,17 @@ class Retry(Spec):
         return min(self.initial_s * factor, self.max_s)
 
 
+class Budget(Spec):
+    """What one run, its recoveries included, may spend; checked before each call."""
+
+    usd: float | None = Field(default=None, ge=0)
+    """Dollars."""
+    tokens: int | None = Field(default=None, ge=0)
+    """Tokens of all four buckets."""
+    seconds: float | None = Field(default=None, gt=0)
+    """Wall time."""
+
+
 class StepBase(Spec):
     """Keys that every step has."""
 

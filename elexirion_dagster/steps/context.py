@@ -1,5 +1,6 @@
 """What a step is given: its scope, its deadline, and the run's shared means."""
 
+import hashlib
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -11,12 +12,14 @@ from elexirion_dagster.calls import Calls
 from elexirion_dagster.errors import Cancelled, ElexirionError, InputError, PolicyError
 from elexirion_dagster.expressions import Engine
 from elexirion_dagster.providers.catalog import ModelRef
-from elexirion_dagster.records import Json, StepResult
+from elexirion_dagster.records import Json, StepError, StepResult
 from elexirion_dagster.redact import Redactor
 from elexirion_dagster.spec.base import Retry
 from elexirion_dagster.spec.llm import LlmStep, Model
+from elexirion_dagster.spec.pipeline import Pipeline
 from elexirion_dagster.spec.references import References
 from elexirion_dagster.spec.steps import Step
+from elexirion_dagster.steps.children import Children
 from elexirion_dagster.steps.partials import Partials
 from elexirion_dagster.steps.threads import Threads
 from elexirion_dagster.store.journal import JournalWriter
@@ -49,6 +52,12 @@ class Pins(Protocol):
 
     def slot(self, step: LlmStep, name_path: str) -> Slot:
         """The slot of the step at a path of names such as `review.look`."""
+
+    def env(self, pipeline: Pipeline) -> Mapping[str, str]:
+        """The environment variables that a pipeline lists, as far as they are set."""
+
+    def inside(self, pipeline: Pipeline, *, named: bool) -> "Pins":
+        """The same for the steps of a pipeline inside; a named one keeps its prompts under its own name."""
 
 
 class View(dict[str, Json]):
@@ -93,6 +102,11 @@ class Shared:
     """Called with path, items done, items failed, items in all, and a note."""
     partials: Partials
     """Hears the answers of model calls while they come in."""
+    children: Children
+    under_way: tuple[str, ...]
+    """The pipelines around the step, the run's own first; inline ones have no name that could be met again."""
+    inside: str
+    """Path of the pipeline step around the step; nothing at the top."""
     sessions: Sessions
     tool_log: ToolLog
 
@@ -135,6 +149,16 @@ class StepContext:
             run_step=self.run_step,
             deadline=self.deadline,
         )
+
+    def conversation(self, session: str) -> str:
+        """The name under which a session is kept: inside a pipeline step it is one of its own."""
+        if not self.shared.inside:
+            return session
+        return f"{session}_in_{hashlib.sha256(self.shared.inside.encode()).hexdigest()[:12]}"
+
+    def told(self, error: ElexirionError) -> StepError:
+        """An error as a result carries it, secrets left out."""
+        return StepError(error.cause, self.shared.redactor.text(error.message), error.mend)
 
     def time_left_s(self, most: float = 3600.0) -> float:
         """Seconds until the deadline, at most `most`. Raises ElexirionError (timeout) when there are none."""
