@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from elexirion_dagster.dialects.load import Loaded, load_any, load_string
-from elexirion_dagster.dialects.lookup import find
+from elexirion_dagster.dialects.load import Loaded, load_any
+from elexirion_dagster.dialects.lookup import find, find_all
 from elexirion_dagster.dialects.pipeline_ex.notes import Note
 from elexirion_dagster.dialects.pipeline_ex.structure import is_theirs
 from elexirion_dagster.errors import InputError, StorageError
@@ -23,17 +23,19 @@ class Imported:
 def import_file(target: str, settings: Settings, *, output: Path | None = None, test_steps: bool = False) -> Imported:
     """The native file of a document written for pipeline_ex, saved where `output` says.
 
-    Raises InputError for a native document and for an output that cannot be, PipelineError for an unusable document.
+    Raises InputError for a native document and for an output that cannot be, PipelineError for an unusable document,
+    also where what was saved cannot be used there: files that it names are relative to it.
     """
     file = find(target, settings)
     if not is_theirs(load_file(file).data):
         raise InputError(f"{target} is written in this language already", mend="There is nothing to import.")
-    loaded = load_any(file, test_steps=test_steps)
+    known = find_all(settings)
+    loaded = load_any(file, known, test_steps=test_steps)
     name = _free_stem(output) if output else loaded.pipeline.name
     text = _text(loaded, name, file)
-    load_string(text, file=str(file))
     if output is not None:
         _save(output, text)
+        load_any(output, known, test_steps=test_steps)
     return Imported(text, loaded.notes)
 
 

@@ -35,6 +35,17 @@ def test_import_saves_under_a_new_name_and_never_over_a_file(elexirion, tmp_path
     assert "is there already" in again.stderr
 
 
+def test_a_file_that_runs_another_is_printed_and_saved_beside_it(elexirion, tmp_path):
+    step = "{name: a, type: pipeline, pipeline_file: child.yaml}"
+    (tmp_path / "parent.yaml").write_text(f"workflow: {{steps: [{step}]}}\n")
+    (tmp_path / "child.yaml").write_text("workflow: {steps: [{name: g, type: gemini, prompt: hi}]}\n")
+    assert "pipeline: ./child.yaml" in elexirion("import", "parent.yaml").stdout
+    assert elexirion("import", "parent.yaml", "--output", "new.yaml").returncode == 0
+    (tmp_path / "far").mkdir()
+    away = elexirion("import", "parent.yaml", "--output", "far/new.yaml")
+    assert (away.returncode, "there is no file ./child.yaml" in away.stderr) == (2, True)
+
+
 def test_import_refuses_what_needs_none(elexirion, tmp_path):
     (tmp_path / "mine.yaml").write_text("name: mine\nsteps: [{name: a, type: set, vars: {x: 1}}]\n")
     done = elexirion("import", "mine.yaml")
