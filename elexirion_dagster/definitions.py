@@ -32,9 +32,9 @@ def defs() -> dg.Definitions:
     )
 
 
-def job_of_file(file: Path, settings: Settings) -> dg.JobDefinition:
+def job_of_file(file: Path, settings: Settings, *, test_steps: bool = False) -> dg.JobDefinition:
     """The job of one pipeline file, for a run outside the code location."""
-    loaded = load_any(file, find_all(settings))
+    loaded = load_any(file, find_all(settings), test_steps=test_steps)
     return pipeline_job(loaded.pipeline, settings, thread_executor, write_report, loaded.pipelines)
 
 

@@ -20,6 +20,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "rehearsal-server": ("rehearsals.rehearsal_server", "Play a script to any client until Ctrl-C."),
     "list": ("pipelines.list_pipelines", "The pipelines there are, with their inputs."),
     "check": ("pipelines.check", "Check pipelines without running anything."),
+    "import": ("imports.import_pipeline", "Turn a pipeline written for pipeline_ex into a native file."),
     "schema": ("pipelines.schema", "The JSON Schema of pipelines, for editors."),
     "models": ("models.models", "Models that run inside the process: list them, pull one."),
     "outcomes": ("outcomes.outcomes", "What runs left behind, from the DuckDB tables."),

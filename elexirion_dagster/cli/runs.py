@@ -12,6 +12,7 @@ import click
 
 from elexirion_dagster.cli.exits import run_exit_code
 from elexirion_dagster.cli.finished import as_record, show_finished
+from elexirion_dagster.cli.imports import allow_test_steps
 from elexirion_dagster.cli.live import shown
 from elexirion_dagster.errors import InputError
 from elexirion_dagster.operations.models import NO_MODEL, model_note, model_tags
@@ -31,6 +32,7 @@ class _Options:
     model: str | None
     stream: bool
     as_json: bool
+    test_steps: bool
 
 
 @click.command()
@@ -40,6 +42,7 @@ class _Options:
 @_no_model
 @_stream
 @_as_json
+@allow_test_steps
 def run(target: str, assignments: tuple[str, ...], **given: Any) -> int:
     """Run a pipeline with its inputs as KEY=VALUE."""
     return _run(target, assignments, _options(**given))
@@ -60,18 +63,18 @@ def scan(path: str, **given: Any) -> int:
     return _run(str(scan_file()), (f"repo={path}",), _options(**given))
 
 
-def _options(*, model: str | None, no_model: bool, stream: bool, as_json: bool) -> _Options:
+def _options(*, model: str | None, no_model: bool, stream: bool, as_json: bool, test_steps: bool = False) -> _Options:
     if model and no_model:
         raise InputError("--model and --no-model exclude each other", mend="Give one of them.")
     if stream and as_json:
         raise InputError("--stream and --json exclude each other", mend="Give one of them.")
-    return _Options(NO_MODEL if no_model else model, stream, as_json)
+    return _Options(NO_MODEL if no_model else model, stream, as_json, test_steps)
 
 
 def _run(target: str, assignments: tuple[str, ...], options: _Options) -> int:
     """Check inputs, say which model is asked, run, show the outcome; returns the exit code."""
     settings = Settings.from_env(os.environ)
-    chosen = choose(target, assignments, settings)
+    chosen = choose(target, assignments, settings, test_steps=options.test_steps)
     run_id = str(uuid.uuid4())
     if not options.as_json:
         click.echo(model_note(chosen.pipeline, chosen.pipelines, options.model, settings), err=True)
@@ -80,7 +83,14 @@ def _run(target: str, assignments: tuple[str, ...], options: _Options) -> int:
 
     journal, tags = settings.home / "journal" / run_id, model_tags(options.model, stream=options.stream)
     with nullcontext() if options.as_json else shown(journal, steps=len(chosen.pipeline.steps)):
-        finished = execute(chosen.file, chosen.inputs, run_id=run_id, tags=tags, settings=settings)
+        finished = execute(
+            chosen.file,
+            chosen.inputs,
+            run_id=run_id,
+            tags=tags,
+            settings=settings,
+            test_steps=options.test_steps,
+        )
     if options.as_json:
         click.echo(json.dumps(as_record(finished), ensure_ascii=False, indent=2))
     else:

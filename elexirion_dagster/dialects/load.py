@@ -2,8 +2,9 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from elexirion_dagster.dialects.library import NO_FILES, Library
+from elexirion_dagster.dialects.pipeline_ex.notes import Note
+from elexirion_dagster.dialects.pipeline_ex.structure import is_theirs, translate
 from elexirion_dagster.errors import PipelineError, Problem
 from elexirion_dagster.expressions import Engine
 from elexirion_dagster.spec.base import NAME_PATTERN
@@ -33,37 +36,61 @@ _EXPECTED = {
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A pipeline, the document it came from, what is doubtful about it, and the pipelines that it may run."""
+    """A pipeline, its document, what is doubtful about it, and the pipelines that it may run."""
 
     pipeline: Pipeline
     document: Document
+    """The native document; its positions are those of the file, whatever dialect that is written in."""
     warnings: list[Problem] = field(default_factory=list)
     pipelines: Pipelines = field(default_factory=dict)
+    notes: tuple[Note, ...] = ()
+    """What was changed in a document of another dialect, or could not be honoured; warnings too."""
 
 
-def load_any(path: Path, known: Mapping[str, Path] = NO_FILES) -> Loaded:
-    """Load the pipeline in a file, and those it may run. Raises PipelineError with every fault's file, line and mend.
+def load_any(path: Path, known: Mapping[str, Path] = NO_FILES, *, test_steps: bool = False) -> Loaded:
+    """Load the pipeline in a file, ours or pipeline_ex's, and those it may run.
 
     `known` are the files of the pipelines that may be named; other files lie below the folder of the one that names
-    them, or beside a known one.
+    them, or beside a known one. `test_steps` allows the steps of pipeline_ex's test fixtures. Raises PipelineError with
+    every fault's file, line and mend.
     """
-    document = load_file(path)
-    loaded = _loaded(document, _shaped(document), Library(_read, known, path))
-    _check_stem(document, loaded.pipeline, path)
-    return loaded
+    source = load_file(path)
+    document, notes = _ours(source, test_steps=test_steps)
+    loaded = _loaded(document, _shaped(document), Library(partial(_read, test_steps=test_steps), known, path))
+    if document is source:
+        _check_stem(document, loaded.pipeline, path)
+    return _noted(loaded, notes)
 
 
-def load_string(text: str, *, file: str | None = None, known: Mapping[str, Path] = NO_FILES) -> Loaded:
+def load_string(
+    text: str, *, file: str | None = None, known: Mapping[str, Path] = NO_FILES, test_steps: bool = False
+) -> Loaded:
     """Load the pipeline in a text. Raises PipelineError like `load_any`."""
-    document = load_text(text, file=file)
-    return _loaded(document, _shaped(document), Library(_read, known))
+    document, notes = _ours(load_text(text, file=file), test_steps=test_steps)
+    library = Library(partial(_read, test_steps=test_steps), known)
+    return _noted(_loaded(document, _shaped(document), library), notes)
 
 
-def _read(path: Path) -> tuple[Document, Pipeline]:
+def _ours(document: Document, *, test_steps: bool) -> tuple[Document, tuple[Note, ...]]:
+    """The native document, and what was changed on the way there."""
+    if not is_theirs(document.data):
+        return document, ()
+    native = translate(document, test_steps=test_steps)
+    return native.document, native.notes
+
+
+def _noted(loaded: Loaded, notes: tuple[Note, ...]) -> Loaded:
+    said = [Problem(f"{note.key}: {note.said}", loaded.document.file, note.line) for note in notes]
+    return replace(loaded, warnings=[*said, *loaded.warnings], notes=notes)
+
+
+def _read(path: Path, *, test_steps: bool) -> tuple[Document, Pipeline]:
     """A file's document and the pipeline in it, which has the right shape and name and is not checked further."""
-    document = load_file(path)
+    source = load_file(path)
+    document, _ = _ours(source, test_steps=test_steps)
     pipeline = _shaped(document)
-    _check_stem(document, pipeline, path)
+    if document is source:
+        _check_stem(document, pipeline, path)
     return document, pipeline
 
 

@@ -43,11 +43,17 @@ class Finished:
 
 
 def execute(
-    file: Path, inputs: Mapping[str, Json], *, run_id: str, tags: Mapping[str, str], settings: Settings
+    file: Path,
+    inputs: Mapping[str, Json],
+    *,
+    run_id: str,
+    tags: Mapping[str, str],
+    settings: Settings,
+    test_steps: bool = False,
 ) -> Finished:
     """Run the pipeline in `file` to its end. Being interrupted ends its children and marks the run cancelled."""
     with capture_interrupts(), open_instance(settings) as (home, instance):
-        job = job_of_file(file, settings)
+        job = job_of_file(file, settings, test_steps=test_steps)
         run = instance.create_run_for_job(
             job_def=job,
             run_id=run_id,

@@ -44,10 +44,10 @@ def scan_file() -> Path:
     return shipped() / "nightly_scan.yaml"
 
 
-def choose(target: str, assignments: tuple[str, ...], settings: Settings) -> Chosen:
+def choose(target: str, assignments: tuple[str, ...], settings: Settings, *, test_steps: bool = False) -> Chosen:
     """The pipeline given by path or name, with inputs from `KEY=VALUE` words. Raises InputError, PipelineError."""
     file = find(target, settings)
-    loaded = load_any(file, find_all(settings))
+    loaded = load_any(file, find_all(settings), test_steps=test_steps)
     pipeline = loaded.pipeline
     inputs = read_inputs(pipeline, assignments)
     complete = complete_inputs(pipeline, inputs)
@@ -71,18 +71,22 @@ def listing(settings: Settings) -> list[Listed]:
     return rows
 
 
-def check(targets: list[str], settings: Settings) -> list[tuple[Path, Loaded | PipelineError]]:
+def check(
+    targets: list[str], settings: Settings, *, test_steps: bool = False
+) -> list[tuple[Path, Loaded | PipelineError]]:
     """Load and check the given files or names, or all that are found."""
     known = find_all(settings)
     files = targets or [str(file) for file in known.values()]
-    return [_checked(target, settings, known) for target in files]
+    return [_checked(target, settings, known, test_steps=test_steps) for target in files]
 
 
-def _checked(target: str, settings: Settings, known: Mapping[str, Path]) -> tuple[Path, Loaded | PipelineError]:
+def _checked(
+    target: str, settings: Settings, known: Mapping[str, Path], *, test_steps: bool
+) -> tuple[Path, Loaded | PipelineError]:
     file = Path(target)
     try:
         file = find(target, settings)
-        return file, _with_smells(load_any(file, known))
+        return file, _with_smells(load_any(file, known, test_steps=test_steps))
     except PipelineError as error:
         return file, error
     except InputError as error:

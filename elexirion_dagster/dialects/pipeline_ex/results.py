@@ -79,12 +79,13 @@ class Addressing:
         data = at.field("data")
         match parts:
             case (str() as word, *rest) if word in _WHOLE:
-                return self._of_data(shape, at, tuple(rest))
+                return self._shaped(shape, at, tuple(rest))
             case (str() as word,) if word in _TEXT:
                 return _text(at)
             case (str() as key, *rest) if shape.kind == "groups" and key not in {"length", "*"}:
-                group = data.piped(f"selectattr('key', 'eq', {literal(key)})").piped("first")
-                return self.follow(group.field("items"), rest)
+                items = data.piped(f"selectattr('key', 'eq', {literal(key)})").piped("map(attribute='items')")
+                self.note(f"a group {key!r} that is not there counts as one without items")
+                return self.follow(items.field(0).piped("default([])", "list"), rest)
         return self.follow(data, parts)
 
     def _many(self, shape: Shape, at: Piece, parts: tuple[Part, ...]) -> Piece:
