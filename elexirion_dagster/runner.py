@@ -16,9 +16,9 @@ from elexirion_dagster.spec.children import NO_PIPELINES, Pipelines, reached
 from elexirion_dagster.spec.llm import LlmStep
 from elexirion_dagster.spec.references import Chain
 from elexirion_dagster.spec.steps import Step, asks_model, is_composite
+from elexirion_dagster.steps.answers.fallback import stood_in
 from elexirion_dagster.steps.catalog import RUNNERS
 from elexirion_dagster.steps.context import StepContext, View
-from elexirion_dagster.steps.fallback import stood_in
 from elexirion_dagster.steps.files import write_text
 from elexirion_dagster.steps.sequence import add_costs, add_usage
 from elexirion_dagster.store.replay import Replay

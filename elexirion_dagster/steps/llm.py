@@ -4,10 +4,10 @@ from dataclasses import replace
 
 from elexirion_dagster.records import Message, StepResult, TextBlock
 from elexirion_dagster.spec.llm import LlmStep
-from elexirion_dagster.steps.asking import Asking, echoed
+from elexirion_dagster.steps.answers.asking import Asking, echoed
+from elexirion_dagster.steps.answers.question import Question, question
+from elexirion_dagster.steps.answers.sample import sampled
 from elexirion_dagster.steps.context import StepContext
-from elexirion_dagster.steps.question import Question, question
-from elexirion_dagster.steps.sample import sampled
 
 
 def run(step: LlmStep, ctx: StepContext) -> StepResult:

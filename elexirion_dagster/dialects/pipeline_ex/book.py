@@ -5,12 +5,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path as FilePath
 from types import MappingProxyType
 
-from elexirion_dagster.dialects.pipeline_ex import expressions
+from elexirion_dagster.dialects.pipeline_ex.expressions import translate as expressions
+from elexirion_dagster.dialects.pipeline_ex.expressions.scope import Names, Shape, Translated
 from elexirion_dagster.dialects.pipeline_ex.naming import free
 from elexirion_dagster.dialects.pipeline_ex.notes import Notes, Path
 from elexirion_dagster.dialects.pipeline_ex.placed import Placed
 from elexirion_dagster.dialects.pipeline_ex.presets import Defaults
-from elexirion_dagster.dialects.pipeline_ex.scope import Names, Shape, Translated
 from elexirion_dagster.errors import ExpressionError
 from elexirion_dagster.records import Json
 

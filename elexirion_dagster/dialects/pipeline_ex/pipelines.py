@@ -8,15 +8,15 @@ from types import MappingProxyType
 from typing import Any
 
 from elexirion_dagster.dialects.pipeline_ex.book import SOURCE_FILES, TYPES, Book, Place
+from elexirion_dagster.dialects.pipeline_ex.expressions.scope import Names, own_name
 from elexirion_dagster.dialects.pipeline_ex.naming import free
 from elexirion_dagster.dialects.pipeline_ex.notes import Notes, Path
 from elexirion_dagster.dialects.pipeline_ex.placed import Placed
 from elexirion_dagster.dialects.pipeline_ex.presets import Defaults
 from elexirion_dagster.dialects.pipeline_ex.reader import Reader
 from elexirion_dagster.dialects.pipeline_ex.said import BUDGET, DEFAULTS, ENVIRONMENT, OPTIONS, ROOT
-from elexirion_dagster.dialects.pipeline_ex.scope import Names, own_name
-from elexirion_dagster.dialects.pipeline_ex.steps import Translator
-from elexirion_dagster.dialects.pipeline_ex.steps_child import ANY
+from elexirion_dagster.dialects.pipeline_ex.steps.catalog import Translator
+from elexirion_dagster.dialects.pipeline_ex.steps.child import ANY
 from elexirion_dagster.dialects.pipeline_ex.wanted import wanted_fields
 from elexirion_dagster.records import Json
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
-from elexirion_dagster.dialects.pipeline_ex.scope import Shape
-from elexirion_dagster.dialects.pipeline_ex.steps_many import ASK
+from elexirion_dagster.dialects.pipeline_ex.expressions.scope import Shape
+from elexirion_dagster.dialects.pipeline_ex.steps.many import ASK
 from elexirion_dagster.records import Json
 
 _COMMAND = frozenset({"exit_code", "stdout", "stderr"})

@@ -8,7 +8,7 @@ from elexirion_dagster.dialects.pipeline_ex.naming import slug
 from elexirion_dagster.dialects.pipeline_ex.notes import Note, Notes, Path
 from elexirion_dagster.dialects.pipeline_ex.pipelines import root_pipeline
 from elexirion_dagster.dialects.pipeline_ex.placed import settled
-from elexirion_dagster.dialects.pipeline_ex.steps import KINDS
+from elexirion_dagster.dialects.pipeline_ex.steps.catalog import KINDS
 from elexirion_dagster.errors import PipelineError
 from elexirion_dagster.records import Json
 from elexirion_dagster.spec.steps import STEP_MODELS
