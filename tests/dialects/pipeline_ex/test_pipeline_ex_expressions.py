@@ -8,6 +8,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from elexirion_dagster.dialects.pipeline_ex.expressions.parser import EXPRESSION
 from elexirion_dagster.dialects.pipeline_ex.expressions.translate import (
     Names,
     Shape,
@@ -17,7 +18,6 @@ from elexirion_dagster.dialects.pipeline_ex.expressions.translate import (
     source,
     template,
 )
-from elexirion_dagster.dialects.pipeline_ex.expressions.parser import EXPRESSION
 from elexirion_dagster.errors import ExpressionError
 from elexirion_dagster.expressions import Engine
 from elexirion_dagster.templating.keyed import Keyed
