@@ -211,7 +211,8 @@ class Finding:
     """One thing an analyzer or a reviewer found; lines and columns are 1-based, ends inclusive.
 
     `snippet` is the source text of the span, redacted; `snippet_hash` is the SHA-256 (first 16 hex digits) of the
-    unredacted snippet with white space folded. `path` is relative to the scanned root, with forward slashes.
+    unredacted snippet with white space folded. `path` is relative to the scanned root, with forward slashes. `symbol`
+    names the definitions around it ("" outside of all); `fingerprint` stays when lines move and files are renamed.
     """
 
     tool: str
@@ -227,6 +228,8 @@ class Finding:
     snippet: str
     snippet_hash: str
     url: str | None = None
+    symbol: str | None = None
+    fingerprint: str | None = None
 
     def to_json(self) -> dict[str, Json]:
         """The finding as a JSON object."""

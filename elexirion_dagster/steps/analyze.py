@@ -38,7 +38,8 @@ def run(step: AnalyzeStep, ctx: StepContext) -> StepResult:
             f"no analyzer could run: {reasons}", cause="command_failed", mend="See `elexirion doctor`."
         )
     findings = [finding.to_json() for finding in analysis.findings]
-    ctx.shared.journal.append("findings", path=ctx.path, findings=findings, unparsed=analysis.unparsed)
+    looked = [tool["name"] for tool in analysis.tools]
+    ctx.shared.journal.append("findings", path=ctx.path, findings=findings, unparsed=analysis.unparsed, tools=looked)
     counts = Counter(finding.severity for finding in analysis.findings)
     severities: dict[str, int] = {severity: counts[severity] for severity in _SEVERITIES}
     data = {

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from elexirion_dagster.codebase.analyzers.base import MASK, RawFinding
+from elexirion_dagster.codebase.fingerprints import mark
 from elexirion_dagster.records import Finding
 from elexirion_dagster.redact import Redactor
 
@@ -34,7 +35,7 @@ def finish(tool_findings: Iterable[tuple[str, RawFinding]], path: str, text: str
     passwords = [raw for _, raw in found if raw.secret is not None]
     values = frozenset(raw.secret for raw in passwords if raw.secret)
     source = _Source(path, lines, _shown(lines, passwords, redactor), values)
-    return [_finding(tool, raw, source, redactor) for tool, raw in found]
+    return mark([_finding(tool, raw, source, redactor) for tool, raw in found], text)
 
 
 def _finding(tool: str, raw: RawFinding, source: _Source, redactor: Redactor) -> Finding:
