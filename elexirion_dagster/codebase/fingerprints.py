@@ -15,7 +15,7 @@ from elexirion_dagster.codebase.languages import language_of
 from elexirion_dagster.codebase.symbols import enclosing
 from elexirion_dagster.records import Finding
 
-_DIGITS = 16
+_DIGITS = 15
 _HASH_COMMENTS = frozenset({"python", "ruby", "elixir", "shell", "perl", "r", "julia", "yaml", "toml", "make"})
 _LITERAL = r"(\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])*')"
 _COMMENT: Mapping[str, re.Pattern[str]] = {
@@ -40,7 +40,8 @@ def mark(findings: Sequence[Finding], text: str) -> list[Finding]:
         key = (finding.tool, finding.rule, *(_normalised(finding, code) for code in codes), symbol)
         seen[key] += 1
         digest = hashlib.sha256(json.dumps([*key, seen[key]]).encode()).hexdigest()[:_DIGITS]
-        marked[at] = replace(finding, symbol=symbol, fingerprint=digest)
+        fingerprint = f"f{digest}"  # the letter keeps YAML from reading it as a number
+        marked[at] = replace(finding, symbol=symbol, fingerprint=fingerprint)
     return [marked[at] for at in range(len(findings))]
 
 

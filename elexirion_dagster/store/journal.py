@@ -36,7 +36,7 @@ how long calls take; the `reply` is what counts. A `tool_intent` is there only f
 `commit` is null for a working tree. Batches of one scan share their `night`, the number from `scans.next_night`: it
 orders scans where the clock does not; without it every root run is a scan of its own. `suppressions` is what the
 repository's file said as a whole: {fingerprint, path, reason, owner, expires}. `feedback` is a person's word on one
-finding (the id in `finding_states`): suppressed, accepted (it is right), rejected (it is wrong), withdrawn.
+finding (the id in `finding_states`): suppressed, accepted (it is right), rejected (it is wrong).
 """  # noqa: E501  a table row is one line
 
 import fcntl

@@ -98,11 +98,11 @@ def fold(night: Night, files: Known, lives: Known) -> Row:
 def _carry_renamed(night: Night, lives: Known) -> None:
     """Take the lives of renamed files to the new names, all at once: names may be swapped."""
     new_names = {row["was"]: path for path, row in night.files.items() if row.get("was")}
-    for key, life in list(lives.rows.items()):
-        path = new_names.get(life["path"])
-        if path is not None:
-            paths = life["paths"] if path in life["paths"] else [*life["paths"], path]
-            lives.put(key, {**life, "path": path, "paths": paths}, night.position)
+    moved = [life for life in lives.rows.values() if life["path"] in new_names] if new_names else []
+    for life in moved:
+        path = new_names[life["path"]]
+        paths = life["paths"] if path in life["paths"] else [*life["paths"], path]
+        lives.put(life["finding"], {**life, "path": path, "paths": paths}, night.position)
 
 
 def _learn(night: Night, files: Known) -> None:
@@ -127,13 +127,11 @@ def _learn(night: Night, files: Known) -> None:
 def _compare(night: Night, lives: Known) -> tuple[list[Row], list[Row]]:
     """See again what is where it was; returns the lives that are gone and the findings that came."""
     living: dict[str, dict[str, Row]] = defaultdict(dict)
-    gone: list[Row] = []
     came: list[Row] = []
-    for life in sorted(lives.rows.values(), key=_age):
-        if life["fixed_night"] is not None or life["path"] not in night.files:
-            continue
-        if living[life["path"]].setdefault(life["fingerprint"], life) is not life:
-            gone.append(life)  # a file was renamed over this one
+    here_tonight = (life for life in lives.rows.values() if life["path"] in night.files and life["fixed_night"] is None)
+    aged = sorted(here_tonight, key=_age)
+    # A life that another one hides was in a file over which a file was renamed.
+    gone = [life for life in aged if living[life["path"]].setdefault(life["fingerprint"], life) is not life]
     for path, row in sorted(night.files.items()):
         here = living.get(path, {})
         if row["status"] == "deleted":

@@ -85,7 +85,8 @@ def _found(fields: Row) -> Iterator[tuple[str, Row]]:
             known = tuple(finding.get(name) for name in ("path", "tool", "rule", "snippet_hash"))
             seen[known] += 1
             text = json.dumps([*known[1:], seen[known]])
-            finding = {**finding, "fingerprint": hashlib.sha256(text.encode()).hexdigest()[:16]}  # noqa: PLW2901
+            mark = f"f{hashlib.sha256(text.encode()).hexdigest()[:15]}"
+            finding = {**finding, "fingerprint": mark}  # noqa: PLW2901  the same finding
         yield "findings", {**finding, **head}
     tools = fields.get("tools")
     yield "looks", {**head, "tools": tools if isinstance(tools, list) else None}

@@ -248,9 +248,9 @@ def test_a_person_s_word_goes_with_the_finding_and_the_last_word_counts(reposito
         ("b.py", "suppressed", "rejected", "constant", None),
         ("c.py", "suppressed", "suppressed", "tests only", "ada"),
     ]
-    judge(repository, "c.py", "withdrawn")
+    judge(repository, "c.py", "accepted")
     judge(repository, "b.py", "accepted")
-    assert repository.states("path, state, verdict") == [("b.py", "open", "accepted"), ("c.py", "open", "withdrawn")]
+    assert repository.states("path, state, verdict") == [("b.py", "open", "accepted"), ("c.py", "open", "accepted")]
 
 
 def test_a_suppression_ends_with_its_day_and_a_copy_of_a_suppressed_finding_is_new(repository):
