@@ -24,6 +24,7 @@ Status = Literal["succeeded", "degraded", "skipped", "failed"]
 StopReason = Literal["end_turn", "max_tokens", "stop_sequence", "tool_use", "pause_turn", "refusal", "context_exceeded"]
 Severity = Literal["critical", "high", "medium", "low", "info"]
 Confidence = Literal["high", "medium", "low"]
+FindingState = Literal["new", "open", "fixed", "reopened", "suppressed"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,21 +3,30 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from elexirion_dagster.records import Json
+from elexirion_dagster.records import FindingState, Json
 from elexirion_dagster.store.home import Home
 
 if TYPE_CHECKING:
     from elexirion_dagster.store.database import Rows
-
-State = Literal["new", "open", "fixed", "reopened", "suppressed"]
 
 _FILES = """
 SELECT path, blob, ruleset, model, prompt_version, scanned_at, status FROM files
 WHERE pipeline = ? AND repo = ? AND scanned_at IS NOT NULL AND status <> 'deleted'
 """
 _NEXT = "SELECT coalesce(max(night), 0) + 1 FROM batches WHERE pipeline = ? AND repo = ?"
+_WORST = "list_position(['critical', 'high', 'medium', 'low', 'info'], severity)"
+_WITH_STATES = f"""
+FROM finding_states WHERE list_contains(?::VARCHAR[], state)
+ORDER BY {_WORST}, state <> 'new', repo, path, line, fingerprint, pipeline
+"""
+_WITH_FINGERPRINT = """
+FROM finding_states WHERE len(list_filter(known_as, lambda mark: starts_with(mark, ?))) > 0
+ORDER BY repo, path, line, fingerprint, pipeline
+"""
+_OF_REPOSITORY = "FROM finding_states WHERE pipeline = ? AND repo = ? ORDER BY path, line, fingerprint"
+_NIGHTS = "FROM scans WHERE pipeline = ? AND repo = ? ORDER BY position DESC LIMIT ?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,3 +61,30 @@ def _fresh(home: Home, sql: str, params: Sequence[Json]) -> "Rows":
 
     database.ingest(home)
     return database.query(home, sql, params)
+
+
+def with_states(home: Home, states: Sequence[FindingState]) -> list[dict[str, Json]]:
+    """The findings in these states as records, the worst first, as the last ingest left them."""
+    return _records(home, _WITH_STATES, [list(states)])
+
+
+def with_fingerprint(home: Home, beginning: str) -> list[dict[str, Json]]:
+    """The findings that have, or had, a fingerprint with this beginning."""
+    return _records(home, _WITH_FINGERPRINT, [beginning])
+
+
+def of_repository(home: Home, pipeline: str, repo: str) -> list[dict[str, Json]]:
+    """All findings of a repository that a pipeline has ever reported, in the order of the code."""
+    return _records(home, _OF_REPOSITORY, [pipeline, repo])
+
+
+def nights(home: Home, pipeline: str, repo: str, *, limit: int = 100) -> list[dict[str, Json]]:
+    """The newest scans in numbers, oldest first: the columns of the view `scans`."""
+    return _records(home, _NIGHTS, [pipeline, repo, limit])[::-1]
+
+
+def _records(home: Home, sql: str, params: Sequence[Json]) -> list[dict[str, Json]]:
+    from elexirion_dagster.store import database  # noqa: PLC0415  brings in duckdb: over 100 ms measured
+
+    answer = database.query(home, sql, params)
+    return [dict(zip(answer.columns, row, strict=True)) for row in answer.rows]
