@@ -214,6 +214,7 @@ class Finding:
     `snippet` is the source text of the span, redacted; `snippet_hash` is the SHA-256 (first 16 hex digits) of the
     unredacted snippet with white space folded. `path` is relative to the scanned root, with forward slashes. `symbol`
     names the definitions around it ("" outside of all); `fingerprint` stays when lines move and files are renamed.
+    `fix` is the tool's own safe change: texts for spans, `{"line", "column", "end_line", "end_column", "text"}`.
     """
 
     tool: str
@@ -231,6 +232,7 @@ class Finding:
     url: str | None = None
     symbol: str | None = None
     fingerprint: str | None = None
+    fix: tuple[Mapping[str, Json], ...] | None = None
 
     def to_json(self) -> dict[str, Json]:
         """The finding as a JSON object."""

@@ -1,5 +1,6 @@
 """What earlier scans know: files as they were scanned, findings by state, nights in numbers."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     from elexirion_dagster.store.database import Rows
 
 _FILES = """
-SELECT path, blob, ruleset, model, prompt_version, scanned_at, status FROM files
+SELECT path, coalesce(blob, '') AS blob, ruleset, model, prompt_version, scanned_at, status FROM files
 WHERE pipeline = ? AND repo = ? AND scanned_at IS NOT NULL AND status <> 'deleted'
 """
 _NEXT = "SELECT coalesce(max(night), 0) + 1 FROM batches WHERE pipeline = ? AND repo = ?"
@@ -31,7 +32,10 @@ _NIGHTS = "FROM scans WHERE pipeline = ? AND repo = ? ORDER BY position DESC LIM
 
 @dataclass(frozen=True, slots=True)
 class KnownFile:
-    """A file as its last scan that did not fail saw it; `status` is the last attempt's: scanned, failed, excluded."""
+    """A file as its last scan that did not fail saw it; `status` is the last attempt's: scanned, failed, excluded.
+
+    `blob` is "" for a file that was excluded unread.
+    """
 
     blob: str
     ruleset: str
@@ -87,4 +91,5 @@ def _records(home: Home, sql: str, params: Sequence[Json]) -> list[dict[str, Jso
     from elexirion_dagster.store import database  # noqa: PLC0415  brings in duckdb: over 100 ms measured
 
     answer = database.query(home, sql, params)
-    return [dict(zip(answer.columns, row, strict=True)) for row in answer.rows]
+    rows = [dict(zip(answer.columns, row, strict=True)) for row in answer.rows]
+    return [{**row, "fix": json.loads(row["fix"])} if row.get("fix") else row for row in rows]
