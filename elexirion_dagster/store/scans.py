@@ -27,6 +27,14 @@ FROM finding_states WHERE len(list_filter(known_as, lambda mark: starts_with(mar
 ORDER BY repo, path, line, fingerprint, pipeline
 """
 _OF_REPOSITORY = "FROM finding_states WHERE pipeline = ? AND repo = ? ORDER BY path, line, fingerprint"
+_NEWEST = """
+FROM scans WHERE pipeline = ? QUALIFY row_number() OVER (PARTITION BY repo ORDER BY position DESC) = 1 ORDER BY repo
+"""
+_UNSCANNED = """
+SELECT repo, path, status, reason FROM files
+WHERE pipeline = ? AND (status = 'failed' OR (status = 'excluded' AND coalesce(reason, '') = '')) ORDER BY repo, path
+"""
+_SEEN = "SELECT path FROM files WHERE pipeline = ? AND repo = ? AND status <> 'deleted'"
 _NIGHTS = "FROM scans WHERE pipeline = ? AND repo = ? ORDER BY position DESC LIMIT ?"
 
 
@@ -85,6 +93,21 @@ def of_repository(home: Home, pipeline: str, repo: str) -> list[dict[str, Json]]
 def nights(home: Home, pipeline: str, repo: str, *, limit: int = 100) -> list[dict[str, Json]]:
     """The newest scans in numbers, oldest first: the columns of the view `scans`."""
     return _records(home, _NIGHTS, [pipeline, repo, limit])[::-1]
+
+
+def newest(home: Home, pipeline: str) -> list[dict[str, Json]]:
+    """The newest scan of each repository: rows of the view `scans`."""
+    return _records(home, _NEWEST, [pipeline])
+
+
+def unscanned(home: Home, pipeline: str) -> list[dict[str, Json]]:
+    """Files whose last scan failed, or that were excluded without a reason: repo, path, status, reason."""
+    return _records(home, _UNSCANNED, [pipeline])
+
+
+def seen_paths(home: Home, pipeline: str, repo: str) -> frozenset[str]:
+    """Every file that a scan came to, whatever became of it, and that was not deleted since."""
+    return frozenset(row["path"] for row in _records(home, _SEEN, [pipeline, repo]))
 
 
 def _records(home: Home, sql: str, params: Sequence[Json]) -> list[dict[str, Json]]:
