@@ -29,6 +29,7 @@ bench:
 soak:
     python -m benchmarks.soak.kill_matrix
     python -m benchmarks.soak.budget_race
+    python -m benchmarks.soak.mutations
 
 dev:
     elexirion up

@@ -15,7 +15,7 @@ from elexirion_dagster.prompting.shown import redacted_reply, redacted_request, 
 from elexirion_dagster.providers.base import Capabilities, Provider, ProviderError
 from elexirion_dagster.providers.catalog import ModelRef, Providers
 from elexirion_dagster.providers.failover import moves_on
-from elexirion_dagster.providers.pricing import ModelPrice, cost_usd, upper_bound_tokens, upper_bound_usd
+from elexirion_dagster.providers.pricing import Bound, ModelPrice, cost_usd
 from elexirion_dagster.records import (
     Json,
     Reply,
@@ -23,25 +23,31 @@ from elexirion_dagster.records import (
     Usage,
 )
 from elexirion_dagster.redact import Redactor
+from elexirion_dagster.reservations import Allowance, Reservation, Reservations
 from elexirion_dagster.spec.base import Retry
 from elexirion_dagster.store.journal import JournalWriter
-from elexirion_dagster.store.ledger import Ledger, Limit
 from elexirion_dagster.store.replay import Replay, reply_to_json
 from elexirion_dagster.store.turns import NoTurn, Patience, Turn, Turns
+
+_ATTEMPT_S = 600.0
+_COUNT_S = 10.0
+"""So long may the provider take to count the tokens of a call whose upper bound does not fit."""
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
     """What to ask, on behalf of which step path.
 
-    `build` makes the request for one model; `inputs` are the structured values the template referred to and
-    `prompt_version` the version of the slot, both recorded for learning; `hearing`, entered per attempt, hears text.
+    `build` makes the request for one model; `allowance` holds the budgets of its step and run; `inputs` are the
+    structured values the template referred to and `prompt_version` the version of the slot, both recorded for
+    learning; `hearing`, entered per attempt, hears text.
     """
 
     path: str
     models: tuple[ModelRef, ...]
     build: Callable[[ModelRef, Capabilities], Request]
     retry: Retry
+    allowance: Allowance
     inputs: Mapping[str, Json] = field(default_factory=dict)
     prompt_version: str | None = None
     hearing: Callable[[], AbstractContextManager[Callable[[str], None] | None]] = nullcontext
@@ -107,6 +113,13 @@ class _Asking:
             "model": self.prepared.model.model,
         }
 
+    def time_left_s(self) -> float:
+        """Seconds that one attempt may take: until the deadline, and what the budgets allow a call."""
+        left = min(_ATTEMPT_S, self.patience.left_s())
+        if left <= 0:
+            raise ProviderError("no time was left for a model call", cause="timeout")
+        return self.call.allowance.attempt_s(left)
+
 
 class Calls:
     """The gate through which every model call of one run goes. Thread-safe."""
@@ -116,8 +129,7 @@ class Calls:
         *,
         journal: JournalWriter,
         replay: Replay,
-        ledger: Ledger,
-        limits: tuple[Limit, ...],
+        reservations: Reservations,
         turns: Turns,
         prices: Mapping[str, ModelPrice],
         providers: Providers,
@@ -126,8 +138,7 @@ class Calls:
     ) -> None:
         self._journal = journal
         self._replay = replay
-        self._ledger = ledger
-        self._limits = limits
+        self._reservations = reservations
         self._turns = turns
         self._prices = prices
         self._providers = providers
@@ -206,36 +217,50 @@ class Calls:
 
     def _once(self, asking: _Asking, attempt: int) -> Reply:
         """One attempt, sent when its turn has come; waiting for that is none."""
-        max_tokens = upper_bound_tokens(asking.prepared.request)
-        with self._turns.turn(str(asking.prepared.model), max_tokens, asking.patience) as turn:
-            return self._sent(asking, attempt, turn)
+        prepared = asking.prepared
+        bound = self._reservations.bound(prepared.provider.name, prepared.request)
+        with (
+            self._turns.turn(str(prepared.model), bound.tokens, asking.patience) as turn,
+            self._held(asking, bound) as held,
+        ):
+            return self._sent(asking, attempt, turn, held)
 
-    def _sent(self, asking: _Asking, attempt: int, turn: Turn) -> Reply:
-        """Reserve and journal, then send; journal before anything is used, then settle."""
+    def _held(self, asking: _Asking, bound: Bound) -> Reservation:
+        """The call's upper bound, held in every budget around it."""
+        provider, request = asking.prepared.provider, asking.prepared.request
+
+        def count() -> int | None:
+            timeout_s = min(_COUNT_S, asking.time_left_s())
+            return provider.count_tokens(request, timeout_s=timeout_s, cancelled=self._cancelled)
+
+        return self._reservations.hold(asking.call.allowance, provider.name, request, bound=bound, count=count)
+
+    def _sent(self, asking: _Asking, attempt: int, turn: Turn, held: Reservation) -> Reply:
+        """Journal the intent, then send; journal the reply before anything of it is used, then settle.
+
+        What is raised in between and is no error of ours leaves the intent open and the upper bound standing.
+        """
         request, provider = asking.prepared.request, asking.prepared.provider
-        timeout_s = _time_left(asking.patience.deadline)
-        max_tokens, max_usd = turn.tokens, upper_bound_usd(provider.name, request, self._prices)
-        reservation = self._ledger.reserve(self._limits, usd=max_usd, tokens=max_tokens) if self._limits else None
         where = asking.where(attempt)
         try:
-            self._journal.append("intent", durable=True, max_usd=max_usd, max_tokens=max_tokens, **where)
+            timeout_s = asking.time_left_s()
+            self._journal.append("intent", durable=True, max_usd=held.bound.usd, max_tokens=held.bound.tokens, **where)
         except ElexirionError:
-            if reservation is not None:
-                self._ledger.release(reservation)
+            held.settle(usd=0.0, tokens=0)
             raise
         try:
             with asking.call.hearing() as on_text:
                 raw = provider.send(request, timeout_s=timeout_s, cancelled=self._cancelled, on_text=on_text)
         except ElexirionError as error:
-            self._failed(error, asking, where, reservation)
+            self._failed(error, asking, where, held)
             raise
         turn.used_tokens = raw.usage.total_tokens
         cost = cost_usd(provider.name, request.model, raw.usage, self._prices)
         reply = redacted_reply(raw, cost, self._redactor)
-        self._replied(reply, asking, where, reservation)
+        self._replied(reply, asking, where, held)
         return reply
 
-    def _replied(self, reply: Reply, asking: _Asking, where: Mapping[str, Json], reservation: str | None) -> None:
+    def _replied(self, reply: Reply, asking: _Asking, where: Mapping[str, Json], held: Reservation) -> None:
         """Record a reply before anybody uses it."""
         self._journal.append(
             "reply",
@@ -247,14 +272,11 @@ class Calls:
             cost_usd=reply.cost_usd,
             **where,
         )
-        if reservation is not None:
-            self._ledger.settle(reservation, usd=reply.cost_usd, tokens=reply.usage.total_tokens)
+        held.settle(usd=reply.cost_usd, tokens=reply.usage.total_tokens)
         self._count(reply.cost_usd, reply.usage, asking.tally)
         self.models.add(str(asking.prepared.model))
 
-    def _failed(
-        self, error: ElexirionError, asking: _Asking, where: Mapping[str, Json], reservation: str | None
-    ) -> None:
+    def _failed(self, error: ElexirionError, asking: _Asking, where: Mapping[str, Json], held: Reservation) -> None:
         """Record a failed attempt; one that may have been billed without a known usage counts at its upper bound."""
         usage = error.usage if isinstance(error, ProviderError) else None
         billed = not isinstance(error, ProviderError) or error.billed
@@ -272,26 +294,13 @@ class Calls:
             **where,
         )
         self._count(cost, usage or Usage(), asking.tally)
-        if reservation is None:
-            return
-        if billed:
-            tokens = usage.total_tokens if usage else upper_bound_tokens(request)
-            self._ledger.settle(reservation, usd=cost, tokens=tokens)
-        else:
-            self._ledger.release(reservation)
+        if usage or not billed:
+            held.settle(usd=cost, tokens=usage.total_tokens if usage else 0)
 
     def _count(self, cost: float | None, usage: Usage, tally: Tally) -> None:
         tally.add(cost, usage)
         with self._lock:
             self.total.add(cost, usage)
-
-
-def _time_left(deadline: float | None) -> float:
-    """Seconds until the deadline, at most ten minutes for one attempt."""
-    left = 600.0 if deadline is None else min(600.0, deadline - time.monotonic())
-    if left <= 0:
-        raise ProviderError("no time was left for a model call", cause="timeout")
-    return left
 
 
 def _wait_s(retry: Retry, error: ProviderError, attempt: int, deadline: float | None) -> float | None:

@@ -9,12 +9,11 @@ import dagster as dg
 
 from elexirion_dagster.compiler.compile import definitions_of
 from elexirion_dagster.definitions import write_report
-from elexirion_dagster.dialects.load import load_any, load_string
-from elexirion_dagster.dialects.lookup import SUFFIXES
+from elexirion_dagster.dialects.load import Loaded, load_any, load_string
+from elexirion_dagster.dialects.lookup import SUFFIXES, find_all
 from elexirion_dagster.errors import ElexirionError, InputError
 from elexirion_dagster.execution.executor import thread_executor
 from elexirion_dagster.settings import Settings
-from elexirion_dagster.spec.pipeline import Pipeline
 from elexirion_dagster.yamlio import dump
 
 
@@ -31,17 +30,19 @@ class PipelineComponent(dg.Component, dg.Model, dg.Resolvable):
         """One job per pipeline, with its schedule. Raises DagsterInvalidDefinitionError that names file and line."""
         settings = Settings.from_env(os.environ)
         try:
-            pipelines = list(self._pipelines(context.path))
-            return definitions_of(pipelines, settings, executor=thread_executor, finish=write_report)
+            loaded = list(self._loaded(context.path, settings))
+            return definitions_of(loaded, settings, executor=thread_executor, finish=write_report)
         except ElexirionError as error:
             raise dg.DagsterInvalidDefinitionError(str(error)) from error
 
-    def _pipelines(self, folder: Path) -> Iterator[Pipeline]:
+    def _loaded(self, folder: Path, settings: Settings) -> Iterator[Loaded]:
+        known = find_all(settings)
         if isinstance(self.pipeline, dict):
-            yield load_string(dump(self.pipeline), file=None).pipeline
+            yield load_string(dump(self.pipeline), file=None, known=known)
             return
         place = (folder / self.pipeline).resolve()
         if not place.exists():
             raise InputError(f"there is no {self.pipeline} in {folder}", mend="Name a file or folder beside defs.yaml.")
-        files = sorted(place.iterdir()) if place.is_dir() else [place]
-        yield from (load_any(file).pipeline for file in files if file.suffix in SUFFIXES)
+        files = [file for file in (sorted(place.iterdir()) if place.is_dir() else [place]) if file.suffix in SUFFIXES]
+        known |= {file.stem: file for file in files}
+        yield from (load_any(file, known) for file in files)

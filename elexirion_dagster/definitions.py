@@ -26,14 +26,16 @@ def defs() -> dg.Definitions:
     """All pipelines found in ./pipelines_yaml, $ELEXIRION_PIPELINES and the package."""
     settings = Settings.from_env(os.environ)
     sensors = [record_runs_sensor(settings), ingest_sensor(settings)]
+    known = find_all(settings)
     return compile_files(
-        find_all(settings).values(), settings, executor=thread_executor, finish=write_report, sensors=sensors
+        known.values(), settings, known=known, executor=thread_executor, finish=write_report, sensors=sensors
     )
 
 
-def job_of_file(file: Path, settings: Settings) -> dg.JobDefinition:
+def job_of_file(file: Path, settings: Settings, *, test_steps: bool = False) -> dg.JobDefinition:
     """The job of one pipeline file, for a run outside the code location."""
-    return pipeline_job(load_any(file).pipeline, settings, thread_executor, write_report)
+    loaded = load_any(file, find_all(settings), test_steps=test_steps)
+    return pipeline_job(loaded.pipeline, settings, thread_executor, write_report, loaded.pipelines)
 
 
 def write_report(run: Run, outputs: Mapping[str, Json]) -> dict[str, Any]:

@@ -2,17 +2,22 @@
 
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
+from typing import NamedTuple
 
-from elexirion_dagster.errors import ElexirionError, InputError
+from elexirion_dagster.errors import ElexirionError, InputError, PolicyError
 from elexirion_dagster.providers.catalog import ModelRef, resolve
-from elexirion_dagster.records import Json
+from elexirion_dagster.providers.pricing import ModelPrice, cost_usd
+from elexirion_dagster.records import Json, Usage
 from elexirion_dagster.settings import Settings
+from elexirion_dagster.spec.base import Amounts
+from elexirion_dagster.spec.children import Pipelines, asked
 from elexirion_dagster.spec.llm import LlmStep, Model
 from elexirion_dagster.spec.pipeline import Pipeline
 from elexirion_dagster.steps.context import Slot
 from elexirion_dagster.store.home import Home
 from elexirion_dagster.store.journal import JournalWriter
+from elexirion_dagster.store.ledger import PRICE_MEND
 from elexirion_dagster.store.prompts import PromptVersion, Stale, current, read, slot_hash
 from elexirion_dagster.store.replay import Replay
 from elexirion_dagster.store.sessions import Sessions
@@ -21,6 +26,13 @@ NO_MODEL = "none"
 """The model word that turns models off."""
 _YAML = "yaml:"
 """Begins the version of a slot that is the YAML's own text."""
+
+
+class _Place(NamedTuple):
+    """Where a slot's versions are kept in the prompt registry."""
+
+    pipeline: str
+    name_path: str
 
 
 class RunPins:
@@ -49,11 +61,14 @@ class RunPins:
         self._slots: dict[str, Slot] = {}
         self._models: dict[str, tuple[ModelRef, ...]] = {}
 
-    @property
-    def env(self) -> Mapping[str, str]:
-        """The environment variables that the pipeline lists, as far as they are set."""
+    def env(self, pipeline: Pipeline) -> Mapping[str, str]:
+        """The environment variables that a pipeline lists, as far as they were set when the run began."""
         environ = self._settings.environ
-        return {name: environ[name] for name in self._pipeline.env if name in environ}
+        return {name: environ[name] for name in pipeline.env if name in environ}
+
+    def inside(self, pipeline: Pipeline, *, named: bool) -> "ChildPins":
+        """The pins as the steps of a pipeline inside ask for them."""
+        return ChildPins(self, self, pipeline, named)
 
     @property
     def no_model(self) -> str:
@@ -96,33 +111,88 @@ class RunPins:
     def _resolved(self, wanted: Model) -> tuple[ModelRef, ...]:
         return () if wanted == NO_MODEL else resolve(wanted, self._settings)
 
-    def slot(self, step: LlmStep, name_path: str) -> Slot:
-        """The step's slot: the promoted version if there is one for this YAML, else the YAML's own text."""
-        with self._lock:
-            if name_path not in self._slots:
-                self._slots[name_path] = self._find(step, name_path)
-            return self._slots[name_path]
+    def slot(self, step: LlmStep, name_path: str, pipeline: str | None = None) -> Slot:
+        """The step's slot: the promoted version if there is one for this YAML, else the YAML's own text.
 
-    def _find(self, step: LlmStep, name_path: str) -> Slot:
+        `pipeline` is the one whose prompts it is among, the run's own when absent.
+        """
+        place = _Place(pipeline or self._pipeline.name, name_path)
+        name = name_path if place.pipeline == self._pipeline.name else f"{place.pipeline}/{name_path}"
+        with self._lock:
+            if name not in self._slots:
+                self._slots[name] = self._find(step, place, f"prompt:{name}")
+            return self._slots[name]
+
+    def _find(self, step: LlmStep, place: _Place, pin: str) -> Slot:
+        pinned = self._pinned.get(pin)
         own = own_slot(step)
-        pinned = self._pinned.get(f"prompt:{name_path}")
-        if pinned is None:
-            slot = slot_now(self._home, self._pipeline.name, step, name_path)
-        else:
-            slot = self._as_pinned(own, pinned, name_path)
-        self.fixed(f"prompt:{name_path}", lambda: slot.version)
+        slot = slot_now(self._home, step, *place) if pinned is None else self._as_pinned(own, pinned, place)
+        self.fixed(pin, lambda: slot.version)
         return slot
 
-    def _as_pinned(self, own: Slot, pinned: str, name_path: str) -> Slot:
+    def _as_pinned(self, own: Slot, pinned: str, place: _Place) -> Slot:
         """The version that the root run began with, whatever was promoted since."""
         if pinned == own.version:
             return own
         try:
             if not pinned.startswith(_YAML):
-                return _slot_of(read(self._home, self._pipeline.name, name_path, pinned))
+                return _slot_of(read(self._home, *place, pinned))
         except InputError as error:
-            raise _gone(name_path, pinned) from error
-        raise _gone(name_path, pinned)
+            raise _gone(place.name_path, pinned) from error
+        raise _gone(place.name_path, pinned)
+
+
+@dataclass(frozen=True, slots=True)
+class ChildPins:
+    """The pins of a run as the steps of a pipeline inside ask for them; `outer` is what stands around it."""
+
+    outer: "RunPins | ChildPins"
+    root: RunPins
+    pipeline: Pipeline
+    named: bool
+
+    @property
+    def no_model(self) -> str:
+        """Why no model is asked, where none is."""
+        return self.root.no_model
+
+    def models(self, model: Model | None) -> tuple[ModelRef, ...]:
+        """The models behind a `model` word; where the pipeline names none, the one around it decides."""
+        own = self.pipeline.model if "model" in self.pipeline.model_fields_set else None
+        return self.outer.models(model or own)
+
+    def slot(self, step: LlmStep, name_path: str, pipeline: str | None = None) -> Slot:
+        """The step's slot, kept under the nearest pipeline that has a name of its own."""
+        return self.outer.slot(step, name_path, pipeline or (self.pipeline.name if self.named else None))
+
+    def env(self, pipeline: Pipeline) -> Mapping[str, str]:
+        """The environment variables that a pipeline lists, as far as they were set when the run began."""
+        return self.root.env(pipeline)
+
+    def inside(self, pipeline: Pipeline, *, named: bool) -> "ChildPins":
+        """The pins as the steps of a pipeline inside this one ask for them."""
+        return ChildPins(self, self.root, pipeline, named)
+
+
+def check_prices(
+    pipeline: Pipeline, pipelines: Pipelines, pins: RunPins, prices: Mapping[str, ModelPrice], *, day: Amounts
+) -> None:
+    """Refuse to begin where a budget in dollars meets a model whose price is not known: PolicyError.
+
+    A model that cannot be found is told by the step that asks it, if it comes to that.
+    """
+    for asking in asked(pipeline, pipelines, in_dollars=day.usd is not None):
+        try:
+            models = pins.models(asking.model) if asking.in_dollars else ()
+        except ElexirionError:
+            continue
+        for model in models:
+            if cost_usd(model.provider, model.model, Usage(), prices) is None:
+                raise PolicyError(
+                    f"a budget in dollars holds for the step {asking.step.name}, and the price of {model} is not known",
+                    cause="budget_exceeded",
+                    mend=PRICE_MEND,
+                )
 
 
 def own_slot(step: LlmStep) -> Slot:
@@ -132,7 +202,7 @@ def own_slot(step: LlmStep) -> Slot:
     return Slot(step.system, examples, f"{_YAML}{base}")
 
 
-def slot_now(home: Home, pipeline: str, step: LlmStep, name_path: str) -> Slot:
+def slot_now(home: Home, step: LlmStep, pipeline: str, name_path: str) -> Slot:
     """The slot that a root run which begins now would pin: the promoted version, else the YAML's own text."""
     own = own_slot(step)
     found = current(home, pipeline, name_path, base_hash=own.version.removeprefix(_YAML))

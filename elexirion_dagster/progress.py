@@ -10,7 +10,7 @@ EVERY_S = 1.0
 
 
 class Progress:
-    """Thins progress to one line a second and path, into the journal and to whoever listens."""
+    """Thins progress to one line a second, into the journal and to whoever listens; the step's own goes first."""
 
     def __init__(self, journal: JournalWriter, listen: Callable[[str], None] | None, *, streams: bool) -> None:
         self._journal = journal
@@ -21,10 +21,12 @@ class Progress:
         self._lock = threading.Lock()
 
     def __call__(self, path: str, done: int, failed: int, total: int, note: str | None) -> None:
-        """Say how many of the parts at a path are done and failed; the last one is always said."""
+        """Say how many of the parts at a path are done and failed; of the step itself the last one is always said."""
         with self._lock:
             now = time.monotonic()
-            if done < total and now - self._last.get(path, 0.0) < EVERY_S:
+            inner = "." in path
+            before = self._told if inner else self._last.get(path, 0.0)
+            if (inner or done < total) and now - before < EVERY_S:
                 return
             self._last[path] = self._told = now
         self._journal.append("progress", path=path, done=done, failed=failed, total=total, note=note)

@@ -5,7 +5,7 @@ import json
 import re
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -20,28 +20,32 @@ from elexirion_dagster.codebase.selection import Batch
 from elexirion_dagster.errors import InputError
 from elexirion_dagster.expressions import Engine
 from elexirion_dagster.inputs import complete_inputs, granted
-from elexirion_dagster.pins import RunPins
+from elexirion_dagster.pins import RunPins, check_prices
 from elexirion_dagster.progress import Progress
 from elexirion_dagster.providers.base import Provider
 from elexirion_dagster.providers.catalog import Providers
 from elexirion_dagster.providers.pricing import own_prices
 from elexirion_dagster.records import Json, StepResult, dollars
 from elexirion_dagster.redact import Redactor
+from elexirion_dagster.reservations import Allowance, Reservations
 from elexirion_dagster.runner import Runner
 from elexirion_dagster.scan.target import Outcome, target_of
 from elexirion_dagster.scan.under_way import ScanUnderWay
 from elexirion_dagster.settings import Settings
+from elexirion_dagster.spec.base import Amounts
+from elexirion_dagster.spec.children import NO_PIPELINES, Pipelines, reached
 from elexirion_dagster.spec.files import MAX_FILE_KB
 from elexirion_dagster.spec.pipeline import Pipeline
 from elexirion_dagster.spec.references import References
 from elexirion_dagster.spec.steps import Step
+from elexirion_dagster.steps.children import Children
 from elexirion_dagster.steps.context import Shared, StepContext, view
 from elexirion_dagster.steps.partials import Partials
 from elexirion_dagster.steps.threads import Threads
 from elexirion_dagster.store.holding import Held
 from elexirion_dagster.store.home import Home, open_home
 from elexirion_dagster.store.journal import JournalWriter
-from elexirion_dagster.store.ledger import Ledger, Limit
+from elexirion_dagster.store.ledger import Ledger
 from elexirion_dagster.store.replay import Replay
 from elexirion_dagster.store.tool_log import ToolLog
 from elexirion_dagster.store.turns import Turns
@@ -63,12 +67,18 @@ class RunInfo:
     batch: Batch | None = None
     """What a pipeline with partitions is to scan; None: every file."""
 
+    @property
+    def account(self) -> str:
+        """Where the run's budget is kept; the batches of one scan share theirs."""
+        shared = self.batch.scan if self.batch else None
+        return f"scan:{shared}" if shared else f"run:{self.root_run}"
+
 
 class Run:
     """A pipeline under way in this process. Thread-safe; `close` ends it.
 
-    `opened` are providers that are ready already and go before the configured ones. After `close`, `kept` says where
-    work was left and why.
+    `opened` are providers that are ready already and go before the configured ones; `pipelines` are those that its
+    steps may run. After `close`, `kept` says where work was left and why.
     """
 
     def __init__(
@@ -78,17 +88,18 @@ class Run:
         settings: Settings,
         *,
         opened: Mapping[str, Provider] = MappingProxyType({}),
+        pipelines: Pipelines = NO_PIPELINES,
     ) -> None:
         self.pipeline = pipeline
+        self._pipelines = pipelines
         self.info = info
         self.settings = settings
         self.cancelled = threading.Event()
         self._well: dict[str, bool] = {}
         self.kept: str | None = None
-        self.limits = _limits(pipeline, info, settings)
         complete = complete_inputs(pipeline, info.inputs)
         self._prices = own_prices(settings.prices)
-        self._redactor = Redactor(secrets=_secrets(pipeline, settings))
+        self._redactor = Redactor(secrets=_secrets([pipeline, *pipelines.values()], settings))
         home = open_home(settings.home)
         self._replay = Replay.load(home, info.root_run)
         with ExitStack() as opening:
@@ -100,7 +111,7 @@ class Run:
             )
             self.inputs = self._settled(complete)
             self._started_at = self._pins.fixed("started_at", lambda: datetime.now(UTC).isoformat())
-            self._runner = Runner(self._replay, model=info.tags.get(MODEL_TAG))
+            self._runner = Runner(self._replay, model=info.tags.get(MODEL_TAG), pipelines=pipelines)
             seconds = pipeline.budget.seconds
             self._deadline = None if seconds is None else time.monotonic() + seconds
             workspace = opening.enter_context(workspace_of(home, info.root_run))
@@ -108,6 +119,7 @@ class Run:
             self.scan = self._begin_scan(opening, home, workspace.folder)
             self._shared = self._share(workspace.folder)
             self._announce()
+            check_prices(pipeline, pipelines, self._pins, self._prices, day=_day(settings))
             self._opened = opening.pop_all()
 
     def _settled(self, complete: dict[str, Json]) -> dict[str, Json]:
@@ -146,11 +158,10 @@ class Run:
             return None
         given = self.info.batch
         pinned = self._pins.fixed("batch", lambda: None if given is None else given.to_json())
-        batch = None if pinned is None else Batch.from_json(pinned)
-        target = target_of(self.pipeline, self.inputs, batch)
+        target = target_of(self.pipeline, self.inputs, None if pinned is None else Batch.from_json(pinned))
         if target is None:
             return None
-        scan = ScanUnderWay(self.pipeline, target, workspace, self.cancelled)
+        scan = ScanUnderWay(self.pipeline, self._pipelines, target, workspace, self.cancelled)
         opening.callback(lambda: scan.tidy(done=self._is_done()))
         opening.enter_context(scan.held(home, self.info.run))
         return scan
@@ -171,13 +182,13 @@ class Run:
         places = (*granted(self.pipeline, self.inputs), workspace)
         engine = Engine(lazy=lambda record, name: _file_text(record, name, places))
         return Shared(
+            root_run=self.info.root_run,
             engine=engine,
             references=References(engine),
             calls=Calls(
                 journal=self.journal,
                 replay=self._replay,
-                ledger=self._ledger,
-                limits=self.limits,
+                reservations=Reservations(self._ledger, self._prices, _day(self.settings)),
                 turns=Turns(self._ledger.file, self.settings.rates),
                 prices=self._prices,
                 providers=self._providers,
@@ -195,6 +206,9 @@ class Run:
             ceiling="no ceiling set" if budget.usd is None else f"at most {dollars(budget.usd)}",
             progress=lambda *_: None,
             partials=Partials(self._redactor, lambda *_: None, None),
+            children=Children(self._pipelines, engine),
+            under_way=(self.pipeline.name,),
+            inside="",
             sessions=self._pins.sessions(self._replay, self.info.root_run),
             tool_log=ToolLog(self.journal, self._replay),
             due=None if self.scan is None else self.scan.files,
@@ -206,7 +220,7 @@ class Run:
             "run_started",
             durable=True,
             pipeline=self.pipeline.name,
-            pipeline_hash=pipeline_hash(self.pipeline),
+            pipeline_hash=pipeline_hash(self.pipeline, self._pipelines),
             description=self.pipeline.description,
             inputs=self._redactor.tree(self.inputs),
             trigger=self.info.trigger,
@@ -223,7 +237,7 @@ class Run:
             "steps": {name: view(result) for name, result in upstream.items()},
             "vars": variables,
             "run": {"id": self.info.root_run, "started_at": self._started_at, "pipeline": self.pipeline.name},
-            **({"env": self._pins.env} if self.pipeline.env else {}),
+            **({"env": self._pins.env(self.pipeline)} if self.pipeline.env else {}),
         }
 
     def step(
@@ -239,9 +253,11 @@ class Run:
                 scope=self.scope(upstream),
                 shared=replace(self._shared, progress=progress, partials=partials),
                 run_step=self._runner,
+                allowance=Allowance().under(self.info.account, self.pipeline.budget),
                 deadline=self._deadline,
             )
-            result = self._runner(step, ctx)
+            with self._shared.threads.seat(deadline=self._deadline, cancelled=self.cancelled):
+                result = self._runner(step, ctx)
         self._well[step.name] = result.status != "failed" or step.continue_on_error
         return result
 
@@ -292,24 +308,19 @@ def _file_text(record: Mapping[str, Json], name: str, granted: tuple[Path, ...])
     return read_text(record, granted=granted, max_kb=MAX_FILE_KB)
 
 
-def pipeline_hash(pipeline: Pipeline) -> str:
-    """SHA-256 of the pipeline's canonical form."""
-    return hashlib.sha256(pipeline.model_dump_json(by_alias=True).encode()).hexdigest()
+def pipeline_hash(pipeline: Pipeline, pipelines: Pipelines = NO_PIPELINES) -> str:
+    """SHA-256 of the canonical form of the pipeline and of those that it may run."""
+    documents = (pipeline, *reached(pipeline.steps, pipelines).values())
+    return hashlib.sha256("\n".join(one.model_dump_json(by_alias=True) for one in documents).encode()).hexdigest()
 
 
-def _limits(pipeline: Pipeline, info: RunInfo, settings: Settings) -> tuple[Limit, ...]:
-    limits = []
-    if pipeline.budget.usd is not None or pipeline.budget.tokens is not None:
-        shared = None if info.batch is None else info.batch.scan
-        name = f"scan:{shared}" if shared else f"run:{info.root_run}"
-        limits.append(Limit(name, pipeline.budget.usd, pipeline.budget.tokens))
-    if settings.budget_usd_per_day is not None:
-        limits.append(Limit(f"day:{datetime.now(UTC).date()}", settings.budget_usd_per_day, None))
-    return tuple(limits)
+def _day(settings: Settings) -> Amounts:
+    return Amounts(usd=settings.budget_usd_per_day, tokens=settings.budget_tokens_per_day)
 
 
-def _secrets(pipeline: Pipeline, settings: Settings) -> list[str]:
-    """Our own keys, and what the pipeline may read of the environment under a secret's name."""
+def _secrets(pipelines: Iterable[Pipeline], settings: Settings) -> list[str]:
+    """Our own keys, and what the pipelines may read of the environment under a secret's name."""
     keys = (settings.anthropic_api_key, settings.gemini_api_key, settings.local_api_key)
-    named = [settings.environ.get(name, "") for name in pipeline.env if _SECRET_NAME.search(name)]
+    names = {name for pipeline in pipelines for name in pipeline.env if _SECRET_NAME.search(name)}
+    named = [settings.environ.get(name, "") for name in sorted(names)]
     return [key.get_secret_value() for key in keys if key is not None] + named

@@ -10,14 +10,15 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from elexirion_dagster.errors import Cancelled, ElexirionError, StorageError
-from elexirion_dagster.records import Json, StepError, StepResult
+from elexirion_dagster.records import Json, StepResult
 from elexirion_dagster.spec.base import CALL_CAUSES
+from elexirion_dagster.spec.children import NO_PIPELINES, Pipelines, reached
 from elexirion_dagster.spec.llm import LlmStep
 from elexirion_dagster.spec.references import Chain
-from elexirion_dagster.spec.steps import Step, asks_model, inner_steps
+from elexirion_dagster.spec.steps import Step, asks_model, is_composite
+from elexirion_dagster.steps.answers.fallback import stood_in
 from elexirion_dagster.steps.catalog import RUNNERS
 from elexirion_dagster.steps.context import StepContext, View
-from elexirion_dagster.steps.fallback import stood_in
 from elexirion_dagster.steps.files import write_text
 from elexirion_dagster.steps.sequence import add_costs, add_usage
 from elexirion_dagster.store.replay import Replay
@@ -30,19 +31,21 @@ class Runner:
     """Runs steps and their inner steps for one run, reusing what the journal knows.
 
     `model` is the model a user chose for this run in place of the pipeline's: another choice is other work for every
-    step that asks one.
+    step that asks one. `pipelines` are those that pipeline steps may run.
     """
 
-    def __init__(self, replay: Replay, *, model: str | None = None) -> None:
+    def __init__(self, replay: Replay, *, model: str | None = None, pipelines: Pipelines = NO_PIPELINES) -> None:
         self._replay = replay
+        self._pipelines = pipelines
         self._model = model or ""
         self._definitions: dict[int, tuple[Step, bytes]] = {}
 
     def __call__(self, step: Step, ctx: StepContext) -> StepResult:
         """Run one step. A failure becomes a failed result with a cause; only Cancelled and StorageError are raised."""
         started, begun = datetime.now(UTC), time.monotonic()
-        here = ctx if step.timeout_s is None else replace(ctx, deadline=_deadline(step.timeout_s, ctx.deadline))
-        digest = input_hash(self._definition(step), ctx.shared.references.of(step), ctx.scope)
+        timed = ctx if step.timeout_s is None else replace(ctx, deadline=_deadline(step.timeout_s, ctx.deadline))
+        here = timed.under(step.budget)
+        digest = input_hash(self._definition(step, ctx), ctx.shared.references.of(step), ctx.scope)
         known = self._replay.step(ctx.path, digest)
         if known is not None:
             return replace(known, metadata={**known.metadata, "reused": True})
@@ -62,12 +65,20 @@ class Runner:
         )
         return result
 
-    def _definition(self, step: Step) -> bytes:
+    def _definition(self, step: Step, ctx: StepContext) -> bytes:
         """What the step is, as bytes; made once per step."""
         if id(step) not in self._definitions:
             text = step.model_dump_json(by_alias=True, exclude={"name", "description", "needs", "timeout_s", "retry"})
-            self._definitions[id(step)] = (step, f"{text}{self._model if asks_model(step) else ''}".encode())
+            text += self._model if asks_model(step) else ""
+            self._definitions[id(step)] = (step, (text + self._inside(step, ctx)).encode())
         return self._definitions[id(step)][1]
+
+    def _inside(self, step: Step, ctx: StepContext) -> str:
+        """The documents of the pipelines that a step may run, and a digest of the environment that they read."""
+        found = reached([step], self._pipelines).values()
+        env = [sorted(ctx.shared.pins.env(pipeline).items()) for pipeline in found]
+        digest = hashlib.sha256(json.dumps(env).encode()).hexdigest() if any(env) else ""
+        return "".join(pipeline.model_dump_json(by_alias=True) for pipeline in found) + digest
 
 
 def _deadline(timeout_s: float, outer: float | None) -> float:
@@ -91,8 +102,7 @@ def _guarded(step: Step, ctx: StepContext) -> StepResult:
 
 
 def _failure(ctx: StepContext, error: ElexirionError) -> StepResult:
-    message = ctx.shared.redactor.text(error.message)
-    return StepResult("failed", error=StepError(error.cause, message, error.mend))
+    return StepResult("failed", error=ctx.told(error))
 
 
 def _tried(step: Step, ctx: StepContext) -> StepResult:
@@ -133,7 +143,7 @@ def _wait_s(step: Step, ctx: StepContext, result: StepResult, attempt: int) -> f
     own = step.retry is not None and step.type != "llm"
     if result.error is None or result.error.cause not in retry.on or attempt >= retry.max_attempts:
         return None
-    if inner_steps(step) or (not own and result.error.cause in CALL_CAUSES):
+    if is_composite(step) or (not own and result.error.cause in CALL_CAUSES):
         return None
     wait_s = retry.wait_s(attempt)
     late = ctx.deadline is not None and time.monotonic() + wait_s >= ctx.deadline

@@ -27,6 +27,7 @@ _VARIABLES = {
     "embedded_model": "ELEXIRION_EMBEDDED_MODEL",
     "max_threads": "ELEXIRION_MAX_THREADS",
     "budget_usd_per_day": "ELEXIRION_BUDGET_USD_PER_DAY",
+    "budget_tokens_per_day": "ELEXIRION_BUDGET_TOKENS_PER_DAY",
     "rates": "ELEXIRION_RATES",
     "prices": "ELEXIRION_PRICES",
     "log_level": "ELEXIRION_LOG_LEVEL",
@@ -110,6 +111,8 @@ class Settings(BaseModel):
     """`ELEXIRION_MAX_THREADS`: how many threads one run may use, nested fan-outs included."""
     budget_usd_per_day: float | None = Field(default=None, gt=0)
     """`ELEXIRION_BUDGET_USD_PER_DAY`: ceiling over all runs of this home since midnight UTC, in dollars."""
+    budget_tokens_per_day: int | None = Field(default=None, gt=0)
+    """`ELEXIRION_BUDGET_TOKENS_PER_DAY`: the same in tokens."""
     rates: Annotated[dict[str, Rate], BeforeValidator(_rates)] = Field(default_factory=dict)
     """`ELEXIRION_RATES`: how fast models are asked, over all processes of this home, for instance
     `anthropic=50slots; anthropic/claude-sonnet-5-5=1200rpm,400000tpm; local=20rps`: requests a second or minute, tokens

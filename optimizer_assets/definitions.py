@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import dagster as dg
@@ -25,7 +26,8 @@ from outcomes where pipeline = ? and is_last group by all order by all
 def defs() -> dg.Definitions:
     """One asset `outcomes/<pipeline>` for every pipeline that asks a model; it says whether dspy is there."""
     note = optimizer_note()
-    pipelines = (_usable(pipeline) for pipeline in find_all(Settings.from_env(os.environ)).values())
+    known = find_all(Settings.from_env(os.environ))
+    pipelines = (_usable(file, known) for file in known.values())
     assets = [outcomes_asset(pipeline, note) for pipeline in pipelines if pipeline is not None]
     return dg.Definitions(assets=assets, executor=dg.in_process_executor)  # the default takes four seconds per asset
 
@@ -77,10 +79,10 @@ def _cell(value: object) -> str | int | float | bool | None:
     return value if isinstance(value, str | int | float) or value is None else str(value)
 
 
-def _usable(file: Path) -> Pipeline | None:
+def _usable(file: Path, known: Mapping[str, Path]) -> Pipeline | None:
     """The pipeline of a file, if it can be used and asks a model; the runtime location shows what is broken."""
     try:
-        pipeline = load_any(file).pipeline
+        pipeline = load_any(file, known).pipeline
     except PipelineError:
         return None
     return pipeline if any(asks_model(step) for step in pipeline.steps) else None

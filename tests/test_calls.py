@@ -3,11 +3,12 @@ import subprocess
 import sys
 import threading
 import time
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 
-from elexirion_dagster.errors import Cancelled, StorageError
+from elexirion_dagster.errors import Cancelled, PolicyError, StorageError
 from elexirion_dagster.providers.base import ProviderError
 from elexirion_dagster.providers.fake import FakeProvider, Rule
 from elexirion_dagster.records import Usage
@@ -223,14 +224,233 @@ def test_tokens_are_bounded_too(start):
     assert rehearsed.all()["ask"].error.cause == "budget_exceeded"
 
 
-def test_an_unknown_price_under_a_dollar_budget_is_refused_before_anything_is_sent(start):
-    text = PRICED.replace("claude-sonnet-4-5", "claude-of-tomorrow")
-    rehearsed, fake = priced(start, "budget: {usd: 100}\n", text=text)
-    result = rehearsed.all()["ask"]
-    assert (result.error.cause, len(fake.requests)) == ("budget_exceeded", 0)
-    assert "price" in result.error.message
-    free, _ = priced(start, "", text=text)
+UNPRICED = PRICED.replace("claude-sonnet-4-5", "claude-of-tomorrow")
+
+
+@pytest.mark.parametrize("budget", ["budget: {usd: 100}\n", "budget: {call: {usd: 100}}\n"])
+def test_a_run_with_a_dollar_budget_and_an_unknown_price_does_not_begin(start, budget):
+    with pytest.raises(PolicyError, match="price of anthropic/claude-of-tomorrow is not known") as refused:
+        priced(start, budget, text=UNPRICED)
+    assert refused.value.cause == "budget_exceeded"
+    assert "ELEXIRION_PRICES" in refused.value.mend
+    free, _ = priced(start, "budget: {tokens: 100000, call: {tokens: 100000}}\n", text=UNPRICED)
     assert (free.all()["ask"].status, free.results["ask"].cost_usd) == ("succeeded", None)
+
+
+def test_a_price_is_asked_for_where_a_budget_in_dollars_holds_and_nowhere_else(start):
+    steps = """
+model: anthropic/claude-of-tomorrow
+steps:
+  - {name: free, type: llm, prompt: go}
+  - name: each
+    type: for_each
+    items: [1]
+    budget: {usd: 1}
+    steps: [{name: ask, type: llm, prompt: go, model: anthropic/%s}]
+"""
+    rehearsed, _ = priced(start, "claude-sonnet-4-5", text=steps)
+    assert rehearsed.all()["each"].status == "succeeded"
+    with pytest.raises(PolicyError, match="step ask"):
+        priced(start, "claude-of-tomorrow", text=steps)
+
+
+def test_a_price_of_zero_is_how_to_begin_all_the_same(start, tmp_path):
+    row = dict.fromkeys(("input", "output", "cache_read", "cache_write"), 0)
+    prices = tmp_path / "prices.json"
+    model = {**row, "context_window": 9000, "max_output": 9000}
+    prices.write_text(json.dumps({"models": {"anthropic/claude-of-tomorrow": model}}))
+    settings = {**WITH_KEY, "prices": prices}
+    rehearsed = start(UNPRICED % "budget: {usd: 0.01}\n", settings=settings, opened={"anthropic": Priced()})
+    assert (rehearsed.all()["ask"].status, rehearsed.results["ask"].cost_usd) == ("succeeded", 0.0)
+
+
+def test_a_model_that_is_not_configured_is_told_by_its_step_and_not_by_the_budget(start):
+    text = """
+model: fake
+budget: {usd: 1}
+steps:
+  - {name: never, type: llm, prompt: go, model: gemini/gemini-2.5-flash, when: "{{ 1 > 2 }}"}
+  - {name: ask, type: llm, prompt: go}
+"""
+    assert [result.status for result in start(text).all().values()] == ["skipped", "succeeded"]
+
+
+NESTED = """
+model: anthropic/claude-sonnet-4-5
+budget: {usd: 1}
+steps:
+  - name: each
+    type: for_each
+    items: "{{ range(4) | list }}"
+    max_parallel: 1
+    on_error: collect
+    %s
+    steps: [{name: ask, type: llm, prompt: "about {{ item }}", max_tokens: 1000, %s}]
+"""
+DEAR = [Rule(text="ok", usage=Usage(10, 1000))]
+"""A call of $0.01503, its bound is below $0.0154."""
+
+
+def test_a_step_s_budget_covers_all_its_items_and_counts_in_the_run_s(start):
+    rehearsed, fake = priced(start, "budget: {usd: 0.04}", DEAR, text=NESTED.replace(", %s}]", "}]"))
+    result = rehearsed.all()["each"]
+    assert [entry["status"] for entry in result.results] == ["succeeded", "succeeded", "failed", "failed"]
+    error = result.results[2]["ask"]["error"]
+    assert error["cause"] == "budget_exceeded"
+    assert "the step each may spend $0.04" in error["message"]
+    ledger, root = Ledger(rehearsed.home), rehearsed.run.info.root_run
+    assert ledger.spent(f"step:{root}:each").usd == ledger.spent(f"run:{root}").usd == pytest.approx(0.03006)
+    assert len(fake.requests) == 2
+
+
+def test_a_budget_inside_a_loop_is_one_of_each_item(start):
+    rehearsed, _ = priced(start, "budget: {usd: 0.016}", DEAR, text=NESTED.replace("    %s\n", ""))
+    assert rehearsed.all()["each"].data["succeeded"] == 4
+    root = rehearsed.run.info.root_run
+    assert Ledger(rehearsed.home).spent(f"step:{root}:each[3].ask").usd == pytest.approx(0.01503)
+
+
+def test_the_closest_of_nested_budgets_holds(start):
+    text = NESTED.replace("    %s\n", "    budget: {tokens: 100}\n")
+    result = priced(start, "budget: {usd: 0.016}", DEAR, text=text)[0].all()["each"]
+    assert "the step each may spend 100 tokens" in result.error.message
+
+
+def test_a_step_s_budget_goes_on_where_the_run_is_continued(start):
+    text = NESTED.replace(", %s}]", "}]")
+    first, _ = priced(start, "budget: {usd: 0.04}", DEAR, text=text)
+    first.all()
+    again, fake = priced(start, "budget: {usd: 0.04}", DEAR, text=text, root=first.run.info.root_run)
+    assert again.all()["each"].data["succeeded"] == 2
+    assert len(fake.requests) == 0
+    raised, fake = priced(start, "budget: {usd: 0.08}", DEAR, text=text, root=first.run.info.root_run)
+    assert raised.all()["each"].data["succeeded"] == 4
+    assert len(fake.requests) == 2
+
+
+@pytest.mark.parametrize("limit", ["budget: {usd: 0.001}", "budget: {call: {usd: 0.001}}", "budget: {tokens: 9}"])
+def test_a_budget_of_a_step_refuses_before_anything_is_sent(start, limit):
+    text = PRICED.replace("max_tokens: 1000}", "max_tokens: 1000, %s}").replace("%ssteps", "steps")
+    rehearsed, fake = priced(start, limit, text=text)
+    assert rehearsed.all()["ask"].error.cause == "budget_exceeded"
+    assert (len(fake.requests), rehearsed.lines("intent")) == (0, [])
+
+
+def test_one_call_may_not_need_more_than_its_ceiling_however_much_is_left(start):
+    rehearsed, fake = priced(start, "budget: {usd: 9, call: {tokens: 500}}\n")
+    error = rehearsed.all()["ask"].error
+    assert (error.cause, len(fake.requests), spent(rehearsed).usd) == ("budget_exceeded", 0, 0)
+    assert "one call may spend 500 tokens, this one may need 10" in error.message
+    assert "budget.call" in error.mend
+
+
+@pytest.mark.parametrize("budget", ["seconds: 0.2", "call: {seconds: 0.2}"])
+def test_a_budget_s_seconds_end_a_call(start, budget):
+    text = (
+        f"model: fake\nretry: {{max_attempts: 1}}\nsteps: [{{name: ask, type: llm, prompt: go, budget: {{{budget}}}}}]"
+    )
+    assert start(text, rules=[Rule(text="late", delay_s=60)]).all()["ask"].error.cause == "timeout"
+
+
+def test_a_day_s_budget_counts_in_tokens_too_and_in_the_day_of_the_call(start, monkeypatch):
+    days = iter(["2026-11-22T23:59:59+00:00", "2026-11-23T00:00:01+00:00"])
+
+    class Clock(datetime):
+        @classmethod
+        def now(cls, _zone=None):
+            return datetime.fromisoformat(next(days))
+
+    monkeypatch.setattr("elexirion_dagster.reservations.datetime", Clock)
+    text = "model: fake\nsteps: [{name: a, type: llm, prompt: one}, {name: b, type: llm, prompt: two}]"
+    rehearsed = start(text, settings={"budget_tokens_per_day": 5000}, rules=[Rule(text="ok", usage=Usage(3, 4))])
+    assert [result.status for result in rehearsed.all().values()] == ["succeeded"] * 2
+    ledger = Ledger(rehearsed.home)
+    assert [ledger.spent(f"day:2026-11-{day}").tokens for day in (22, 23)] == [7, 7]
+
+
+class Counting(Priced):
+    """Counts a quarter of the bytes, as real tokenizers do, unless it is told to fail."""
+
+    def __init__(self, rules=(), failure=None):
+        super().__init__(rules)
+        self.counts = 0
+        self.failure = failure
+
+    def count_tokens(self, request, **_options):
+        self.counts += 1
+        if self.failure is not None:
+            raise self.failure
+        return len(request.messages[-1].content[0].text) // 4
+
+
+LONG = (
+    "model: anthropic/claude-sonnet-4-5\n%ssteps: [{name: ask, type: llm, prompt: '"
+    + "word " * 2000
+    + "', max_tokens: 100}]"
+)
+"""10,000 bytes, 2,500 tokens: bounds of $0.039 and $0.0115."""
+
+
+def counting(start, budget, failure=None):
+    counting = Counting([Rule(text="ok", usage=Usage(2500, 100))], failure)
+    return start(LONG % budget, settings=WITH_KEY, opened={"anthropic": counting}), counting
+
+
+@pytest.mark.parametrize("budget", ["usd: 0.02", "tokens: 4000", "call: {usd: 0.02}", "call: {tokens: 4000}"])
+def test_where_the_byte_bound_does_not_fit_the_provider_s_count_is_held(start, budget):
+    rehearsed, provider = counting(start, f"budget: {{{budget}}}\n")
+    assert rehearsed.all()["ask"].status == "succeeded"
+    (intent,) = rehearsed.lines("intent")
+    assert 2600 < intent["max_tokens"] < 3000
+    assert (provider.counts, len(provider.requests)) == (1, 1)
+
+
+def test_an_ordinary_call_is_not_counted(start):
+    for budget in ("", "budget: {usd: 0.05, tokens: 20000}\n"):
+        rehearsed, provider = counting(start, budget)
+        assert rehearsed.all()["ask"].status == "succeeded"
+        assert provider.counts == 0
+
+
+def test_no_count_is_asked_for_where_no_input_however_short_would_fit(start):
+    rehearsed, provider = counting(start, "budget: {usd: 0.001}\n")
+    assert rehearsed.all()["ask"].error.cause == "budget_exceeded"
+    assert provider.counts == 0
+
+
+def test_a_count_that_is_too_large_refuses_with_the_count(start):
+    rehearsed, provider = counting(start, "budget: {tokens: 2000}\n")
+    error = rehearsed.all()["ask"].error
+    assert "this call may need 2757" in error.message
+    assert (provider.counts, len(provider.requests), error.cause) == (1, 0, "budget_exceeded")
+
+
+@pytest.mark.parametrize("cause", ["timeout", "rate_limited", "auth"])
+def test_a_count_that_fails_leaves_the_byte_bound(start, cause):
+    rehearsed, provider = counting(start, "budget: {tokens: 4000}\n", ProviderError("no", cause=cause))
+    error = rehearsed.all()["ask"].error
+    assert "this call may need 101" in error.message
+    assert (provider.counts, len(provider.requests), error.cause) == (1, 0, "budget_exceeded")
+
+
+def test_real_clients_count_over_their_sockets(start):
+    with RehearsalServer(Script.model_validate({"answers": [{"text": "ok"}]})) as server:
+        settings = {"model": None, "anthropic_api_key": "not-a-key", "anthropic_base_url": server.base_url}
+        result = start(LONG % "budget: {usd: 0.02}\n", settings=settings).all()["ask"]
+        assert [request.path for request in server.requests] == ["/v1/messages/count_tokens", "/v1/messages"]
+    assert result.status == "succeeded"
+
+
+def test_what_is_no_error_of_ours_leaves_the_call_counted_at_its_bound(start):
+    class Broken(Priced):
+        def send(self, request, **options):
+            super().send(request, **options)
+            raise ZeroDivisionError("a fault in the provider's own code")
+
+    rehearsed = start(PRICED % "budget: {usd: 1}\n", settings=WITH_KEY, opened={"anthropic": Broken()})
+    assert rehearsed.all()["ask"].error.cause == "unknown"
+    bound = rehearsed.lines("intent")[0]["max_usd"]
+    assert (spent(rehearsed).usd, spent(rehearsed).reserved_usd) == (pytest.approx(bound), 0)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from benchmarks.machine import machine
 from benchmarks.soak.forks import ended, fork
 from elexirion_dagster.dialects.load import load_string
 from elexirion_dagster.prompting.render import build_request
-from elexirion_dagster.providers.pricing import upper_bound_tokens, upper_bound_usd
+from elexirion_dagster.providers.pricing import upper_bound
 from elexirion_dagster.rehearsal.script import Answer, Script, Tokens
 from elexirion_dagster.rehearsal.server import RehearsalServer
 from elexirion_dagster.run import Run, RunInfo
@@ -42,9 +42,10 @@ steps:
 def main(processes: int) -> int:
     print(machine())
     request = build_request(model=MODEL, user="go", max_tokens=MAX_TOKENS)
-    bound_usd = upper_bound_usd("anthropic", request)
+    bound = upper_bound("anthropic", request)
+    bound_usd = bound.usd
     assert bound_usd is not None
-    most = Tokens(cache_write_tokens=upper_bound_tokens(request) - MAX_TOKENS, output_tokens=MAX_TOKENS)
+    most = Tokens(cache_write_tokens=bound.tokens - MAX_TOKENS, output_tokens=MAX_TOKENS)
     allowed = processes * WANTED // 2
     budget_usd = bound_usd * (allowed + 0.5)
     script = Script(latency_ms=20, answers=(Answer(text="ok", usage=most),))

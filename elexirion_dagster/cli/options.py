@@ -20,12 +20,13 @@ class Options:
     model: str | None
     stream: bool
     as_json: bool
+    test_steps: bool
 
 
-def options(*, model: str | None, no_model: bool, stream: bool, as_json: bool) -> Options:
+def options(*, model: str | None, no_model: bool, stream: bool, as_json: bool, test_steps: bool = False) -> Options:
     """What click read, checked. Raises InputError."""
     if model and no_model:
         raise InputError("--model and --no-model exclude each other", mend="Give one of them.")
     if stream and as_json:
         raise InputError("--stream and --json exclude each other", mend="Give one of them.")
-    return Options(NO_MODEL if no_model else model, stream, as_json)
+    return Options(NO_MODEL if no_model else model, stream, as_json, test_steps)

@@ -5,6 +5,7 @@ import os
 
 import click
 
+from elexirion_dagster.cli.imports import allow_test_steps
 from elexirion_dagster.errors import PipelineError
 from elexirion_dagster.operations.pipelines import check as check_files
 from elexirion_dagster.operations.pipelines import listing
@@ -41,11 +42,13 @@ def _as_json(name: str, file: str, pipeline: object, error: str | None) -> dict[
 @click.command()
 @click.argument("targets", nargs=-1, metavar="[FILE|NAME]...")
 @click.option("--json", "as_json", is_flag=True, help="Problems as a JSON list.")
-def check(targets: tuple[str, ...], *, as_json: bool) -> int:
+@allow_test_steps
+def check(targets: tuple[str, ...], *, as_json: bool, test_steps: bool) -> int:
     """Check pipelines without running anything; exit code 2 when one is wrong."""
     problems: list[dict[str, object]] = []
+    settings = Settings.from_env(os.environ)
     broken = 0
-    for file, outcome in check_files(list(targets), Settings.from_env(os.environ)):
+    for file, outcome in check_files(list(targets), settings, test_steps=test_steps):
         faulty = isinstance(outcome, PipelineError)
         found = outcome.problems if isinstance(outcome, PipelineError) else outcome.warnings
         broken += faulty

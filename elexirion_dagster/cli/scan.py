@@ -78,7 +78,7 @@ def scan(path: str, *, only_plan: bool, every: bool, diff: str | None, fail_on: 
 def _scanned(found: scans.Scan, chosen: Options, settings: Settings) -> "Finished":
     run_id = str(uuid.uuid4())
     if not chosen.as_json:
-        click.echo(model_note(found.pipeline, chosen.model, settings), err=True)
+        click.echo(model_note(found.pipeline, {}, chosen.model, settings), err=True)
         for note in found.plan.notes[:1] if found.plan.tree.repository.git else ():
             click.echo(note, err=True)
     journal = settings.home / "journal" / run_id

@@ -18,12 +18,16 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from elexirion_dagster.codebase.confine import open_below
+from elexirion_dagster.codebase.executables import find
+from elexirion_dagster.codebase.git import ask
 from elexirion_dagster.errors import ElexirionError, InputError, PipelineError, Problem
 from elexirion_dagster.records import Json
 from elexirion_dagster.redact import Redactor
+from elexirion_dagster.shell import Limits
 from elexirion_dagster.yamlio import MAX_BYTES, Document, load_text
 
 FILE = ".elexirion/suppressions.yaml"
+_LINK = "120000"
 
 
 class Suppression(BaseModel):
@@ -44,8 +48,14 @@ class _File(BaseModel):
     suppressions: tuple[Suppression, ...]
 
 
-def load(root: Path) -> tuple[Suppression, ...]:
-    """Read the file below `root`; nothing where there is none. Raises InputError that names file and line."""
+def load(root: Path, commit: str | None = None) -> tuple[Suppression, ...]:
+    """Read the file below `root`, or as a commit has it; nothing where there is none.
+
+    Raises InputError that names file and line.
+    """
+    if commit is not None:
+        content = _committed(root, commit)
+        return () if content is None else parse(content)
     if not (root / FILE).exists() and not (root / FILE).is_symlink():
         return ()
     try:
@@ -54,6 +64,25 @@ def load(root: Path) -> tuple[Suppression, ...]:
     except ElexirionError as error:
         raise InputError(f"{FILE} cannot be used: {error.message}", mend=error.mend) from error
     return parse(content)
+
+
+def _committed(root: Path, commit: str) -> bytes | None:
+    git = find("git")
+    if git is None:
+        raise InputError(f"git is not installed, and {FILE} is to be read out of a commit", mend="Install git.")
+    listed = ask(git, root, "ls-tree", "-z", commit, "--", FILE)
+    if listed.exit_code != 0:
+        why = (listed.stderr.strip().splitlines() or ["git said nothing"])[0][:200]
+        raise InputError(f"{FILE} of {commit} cannot be read: {why}", mend="Is that commit still there?")
+    if not listed.stdout:
+        return None
+    mode, kind, blob = listed.stdout.split("\t", 1)[0].split()
+    if kind != "blob" or mode == _LINK:
+        raise InputError(f"{FILE} of {commit} is no regular file", mend="Make it a file of text.")
+    shown = ask(git, root, "cat-file", "blob", blob, limits=Limits(output_bytes=MAX_BYTES + 1))
+    if shown.truncated:
+        raise InputError(f"{FILE} is larger than {MAX_BYTES:,} bytes", mend="Remove what is fixed.")
+    return shown.stdout.encode("utf-8", "surrogateescape")
 
 
 def parse(content: bytes) -> tuple[Suppression, ...]:

@@ -1,6 +1,6 @@
 """A folder of YAML files to Dagster definitions."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,25 +12,29 @@ from elexirion_dagster.compiler.partitions import files_asset, picked_resource
 from elexirion_dagster.compiler.resources import RUN
 from elexirion_dagster.compiler.schedules import pipeline_schedule, push_sensor
 from elexirion_dagster.compiler.values import json_io_manager
-from elexirion_dagster.dialects.load import load_any
+from elexirion_dagster.dialects.library import NO_FILES
+from elexirion_dagster.dialects.load import Loaded, load_any
 from elexirion_dagster.settings import Settings
-from elexirion_dagster.spec.pipeline import Pipeline
 
 
 def compile_files(
     files: Iterable[Path],
     settings: Settings,
     *,
+    known: Mapping[str, Path] = NO_FILES,
     executor: dg.ExecutorDefinition,
     finish: Finish,
     sensors: Sequence[dg.SensorDefinition] = (),
 ) -> dg.Definitions:
-    """What each file asks for; a broken file becomes the job `<stem>__broken`."""
+    """What each file asks for; a broken file becomes the job `<stem>__broken`.
+
+    `known` are the files of the pipelines that others may run, by name.
+    """
     made: list[Compiled] = []
     broken: list[tuple[Path, Exception]] = []
     for file in files:
         try:
-            made.append(compiled(load_any(file).pipeline, settings, executor, finish))
+            made.append(compiled(load_any(file, known), settings, executor, finish))
         except Exception as error:  # noqa: BLE001 - whatever one file does, the others stay usable
             broken.append((file, error))
     jobs = {one.job.name: one.job for one in made}
@@ -38,7 +42,7 @@ def compile_files(
         name = _free_name(file.stem, jobs)
         jobs[name] = broken_job(name, reason, executor)
     assets = [one.asset for one in made if one.asset]
-    picked = {one.pipeline.name: one.pipeline for one in made if one.asset}
+    picked = {one.loaded.pipeline.name: one.loaded for one in made if one.asset}
     return dg.Definitions(
         jobs=list(jobs.values()),
         schedules=[one.schedule for one in made if one.schedule],
@@ -53,36 +57,35 @@ def compile_files(
 class Compiled:
     """What one pipeline is in Dagster: its job, and as far as it asks for them the others."""
 
-    pipeline: Pipeline
+    loaded: Loaded
     job: dg.JobDefinition
     schedule: dg.ScheduleDefinition | None
     sensor: dg.SensorDefinition | None
     asset: dg.AssetsDefinition | None
 
 
-def compiled(
-    pipeline: Pipeline, settings: Settings, executor: dg.ExecutorDefinition | None, finish: Finish
-) -> Compiled:
+def compiled(loaded: Loaded, settings: Settings, executor: dg.ExecutorDefinition | None, finish: Finish) -> Compiled:
     """Compile one pipeline. Raises PipelineError where Dagster refuses it."""
-    nodes = nodes_of(pipeline, finish)
-    job = job_of(pipeline, nodes, settings, executor)
+    pipeline = loaded.pipeline
+    nodes = nodes_of(pipeline, finish, loaded.pipelines)
+    job = job_of(pipeline, nodes, settings, executor, loaded.pipelines)
     return Compiled(
-        pipeline,
+        loaded,
         job,
-        pipeline_schedule(pipeline, job, settings),
-        push_sensor(pipeline, job, settings),
+        pipeline_schedule(loaded, job, settings),
+        push_sensor(loaded, job, settings),
         files_asset(pipeline, nodes) if pipeline.partitions else None,
     )
 
 
 def definitions_of(
-    pipelines: Iterable[Pipeline], settings: Settings, *, executor: dg.ExecutorDefinition, finish: Finish
+    loaded: Iterable[Loaded], settings: Settings, *, executor: dg.ExecutorDefinition, finish: Finish
 ) -> dg.Definitions:
     """One job per pipeline, its schedule and sensor if it has them. Raises PipelineError where Dagster refuses one.
 
     Assets of files need resources that all of a location share, so only a whole location has them.
     """
-    made = [compiled(pipeline, settings, executor, finish) for pipeline in pipelines]
+    made = [compiled(one, settings, executor, finish) for one in loaded]
     return dg.Definitions(
         jobs=[one.job for one in made],
         schedules=[one.schedule for one in made if one.schedule],

@@ -8,8 +8,9 @@ from elexirion_dagster.compiler.resources import RUN
 from elexirion_dagster.errors import InputError
 from elexirion_dagster.inputs import complete_inputs
 from elexirion_dagster.records import Json
+from elexirion_dagster.spec.inputs import Input, InputType
 from elexirion_dagster.spec.partitioning import BATCH
-from elexirion_dagster.spec.pipeline import Input, InputType, Pipeline
+from elexirion_dagster.spec.pipeline import Pipeline
 
 _TYPES: dict[InputType, Any] = {
     "string": str,

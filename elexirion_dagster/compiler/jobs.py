@@ -17,14 +17,15 @@ from elexirion_dagster.errors import ElexirionError, PipelineError, Problem
 from elexirion_dagster.expressions import Engine
 from elexirion_dagster.scan.target import tells_of_files
 from elexirion_dagster.settings import Settings
+from elexirion_dagster.spec.children import NO_PIPELINES, Pipelines
 from elexirion_dagster.spec.edges import edges, outputs_edges
 from elexirion_dagster.spec.pipeline import Pipeline
 
 
-def graph_edges(pipeline: Pipeline) -> dict[str, tuple[str, ...]]:
+def graph_edges(pipeline: Pipeline, pipelines: Pipelines = NO_PIPELINES) -> dict[str, tuple[str, ...]]:
     """The edges of the job's graph by op, the op of the outputs included, in an order in which each op can be built."""
     engine = Engine()
-    graph = edges(pipeline.steps, engine)
+    graph = edges(pipeline.steps, engine, pipelines)
     if pipeline.outputs or pipeline.partitions:
         told = {step.name for step in pipeline.steps if pipeline.partitions and tells_of_files(step)}
         needed = told.union(outputs_edges(pipeline, graph, engine))
@@ -63,30 +64,38 @@ def refusals_told(pipeline: Pipeline) -> Iterator[None]:
 
 
 def pipeline_job(
-    pipeline: Pipeline, settings: Settings, executor: dg.ExecutorDefinition | None, finish: Finish
+    pipeline: Pipeline,
+    settings: Settings,
+    executor: dg.ExecutorDefinition | None,
+    finish: Finish,
+    pipelines: Pipelines = NO_PIPELINES,
 ) -> dg.JobDefinition:
     """The job: its graph is the YAML, its config the declared inputs. Raises PipelineError where Dagster refuses it."""
-    return job_of(pipeline, nodes_of(pipeline, finish), settings, executor)
+    return job_of(pipeline, nodes_of(pipeline, finish, pipelines), settings, executor, pipelines)
 
 
 def job_of(
-    pipeline: Pipeline, nodes: Nodes, settings: Settings, executor: dg.ExecutorDefinition | None
+    pipeline: Pipeline,
+    nodes: Nodes,
+    settings: Settings,
+    executor: dg.ExecutorDefinition | None,
+    pipelines: Pipelines = NO_PIPELINES,
 ) -> dg.JobDefinition:
     """The job over ops that were made already."""
     with refusals_told(pipeline):
         return dg.GraphDefinition(name=pipeline.name, description=pipeline.description, **nodes).to_job(
             name=pipeline.name,
             description=pipeline.description,
-            resource_defs={RUN: run_resource(pipeline, settings), IO_MANAGER: json_io_manager},
+            resource_defs={RUN: run_resource(pipeline, settings, pipelines), IO_MANAGER: json_io_manager},
             config=config_mapping(pipeline, settings.log_level),
             tags=run_tags(pipeline),
             executor_def=executor,
         )
 
 
-def nodes_of(pipeline: Pipeline, finish: Finish) -> Nodes:
+def nodes_of(pipeline: Pipeline, finish: Finish, pipelines: Pipelines = NO_PIPELINES) -> Nodes:
     """The ops of a pipeline, in the order of its graph. Raises PipelineError where Dagster refuses one."""
-    graph = graph_edges(pipeline)
+    graph = graph_edges(pipeline, pipelines)
     by_name = {step.name: step for step in pipeline.steps}
     with refusals_told(pipeline):
         return Nodes(

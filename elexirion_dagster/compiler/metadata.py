@@ -82,20 +82,25 @@ def fenced(text: str) -> str:
 
 
 def _items(result: StepResult) -> dict[str, Any]:
-    """Counts, and the first items as a table."""
+    """Counts, and the first items (of a loop: turns) as a table."""
     results = result.results or []
     counts: Mapping[str, Json] = result.data or {}
+    part, total = ("turn", "iterations") if "iterations" in counts else ("item", "items")
     rows = [
         dg.TableRecord(
-            {"item": clean(str(entry["key"]))[:_CELL_CHARS], "status": entry["status"], "error": _first_error(entry)}
+            {
+                part: clean(str(entry.get("key", entry.get("index"))))[:_CELL_CHARS],
+                "status": entry["status"],
+                "error": _first_error(entry),
+            }
         )
         for entry in results[:TABLE_ROWS]
     ]
     shown: dict[str, Any] = {
-        "items": counts.get("items", len(results)),
-        "items_done": counts.get("succeeded", 0) + counts.get("degraded", 0),
-        "items_failed": counts.get("failed", 0),
-        "items_skipped": counts.get("skipped", 0),
+        f"{part}s": counts.get(total, len(results)),
+        f"{part}s_done": counts.get("succeeded", 0) + counts.get("degraded", 0),
+        f"{part}s_failed": counts.get("failed", 0),
+        f"{part}s_skipped": counts.get("skipped", 0),
     }
     return {**shown, "results": dg.MetadataValue.table(rows)} if rows else shown
 

@@ -11,10 +11,12 @@ from elexirion_dagster.codebase.selection import Batch
 from elexirion_dagster.compiler.jobs import Nodes, refusals_told
 from elexirion_dagster.compiler.materialised import asset_key
 from elexirion_dagster.compiler.ops import FILES, OUTPUTS
-from elexirion_dagster.compiler.resources import Given, Unopened, opened_for
+from elexirion_dagster.compiler.resources import Unopened, Wanted, opened_for
+from elexirion_dagster.dialects.load import Loaded
 from elexirion_dagster.errors import InputError
 from elexirion_dagster.expressions import Engine
 from elexirion_dagster.inputs import complete_inputs
+from elexirion_dagster.records import Json
 from elexirion_dagster.run import Run
 from elexirion_dagster.scan.plan import Plan
 from elexirion_dagster.settings import Settings
@@ -71,30 +73,30 @@ def files_asset(pipeline: Pipeline, nodes: Nodes) -> dg.AssetsDefinition:
         )
 
 
-def picked_resource(pipelines: Mapping[str, Pipeline], settings: Settings) -> dg.ResourceDefinition:
+def picked_resource(known: Mapping[str, Loaded], settings: Settings) -> dg.ResourceDefinition:
     """The run of picked partitions, for every such asset: all assets of a location share one set of resources."""
 
     @dg.resource(description="The run of the partitions that were picked.")
     def resource(context: dg.InitResourceContext) -> Iterator[Run | Unopened]:
-        def find() -> tuple[Pipeline, Given, Batch | None]:
-            pipeline = _pipeline(context, pipelines)
+        def find() -> Wanted:
+            loaded = _chosen(context, known)
             scan = context.run.run_id if context.run else None
-            inputs, batch = picked(pipeline, _keys(context, pipeline.name), scan=scan)
-            return pipeline, inputs, batch
+            inputs, batch = picked(loaded.pipeline, _keys(context, loaded.pipeline.name), scan=scan)
+            return Wanted(loaded.pipeline, loaded.pipelines, inputs, batch)
 
         yield from opened_for(context, settings, find)
 
     return resource
 
 
-def _pipeline(context: dg.InitResourceContext, pipelines: Mapping[str, Pipeline]) -> Pipeline:
+def _chosen(context: dg.InitResourceContext, known: Mapping[str, Loaded]) -> Loaded:
     """The pipeline whose files are materialised; the run gets its tag, as runs of its job have it."""
     chosen = {key.to_user_string() for key in (context.run.asset_selection if context.run else None) or ()}
-    names = [name for name in pipelines if f"{name}_files" in chosen]
+    names = [name for name in known if f"{name}_files" in chosen]
     if len(names) != 1 or context.run is None or context.instance is None:
         raise InputError("a run materialises the files of one pipeline", mend="Pick partitions of one asset.")
     context.instance.add_run_tags(context.run.run_id, {PIPELINE_TAG: names[0]})
-    return pipelines[names[0]]
+    return known[names[0]]
 
 
 def _keys(context: dg.InitResourceContext, pipeline: str) -> list[str]:
@@ -110,7 +112,7 @@ def _keys(context: dg.InitResourceContext, pipeline: str) -> list[str]:
     return keys
 
 
-def picked(pipeline: Pipeline, keys: Iterable[str], *, scan: str | None) -> tuple[Given, Batch]:
+def picked(pipeline: Pipeline, keys: Iterable[str], *, scan: str | None) -> tuple[Mapping[str, Json], Batch]:
     """Inputs and batch of a run of these partitions: their files at the branch's head. Raises InputError."""
     parsed = [parse_key(key) for key in keys]
     repos = sorted({repo for repo, _ in parsed})

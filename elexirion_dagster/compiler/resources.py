@@ -1,6 +1,7 @@
 """The run as a Dagster resource: opened once per run process, shared by its ops."""
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 
 import dagster as dg
 
@@ -9,11 +10,10 @@ from elexirion_dagster.errors import ElexirionError
 from elexirion_dagster.records import Json
 from elexirion_dagster.run import Run, RunInfo
 from elexirion_dagster.settings import Settings
+from elexirion_dagster.spec.children import NO_PIPELINES, Pipelines
 from elexirion_dagster.spec.partitioning import BATCH
 from elexirion_dagster.spec.pipeline import Pipeline
 from elexirion_dagster.tags import PIPELINE_TAG, ROOT_RUN_TAG, TRIGGER_TAG
-
-Given = Mapping[str, Json]
 
 RUN = "run"
 """Key of the resource; execution/executor.py calls its `cancel()`."""
@@ -42,26 +42,38 @@ def failure(error: ElexirionError) -> dg.Failure:
     return dg.Failure(str(error), metadata={"cause": error.cause, **mend}, allow_retries=False)
 
 
-def run_resource(pipeline: Pipeline, settings: Settings) -> dg.ResourceDefinition:
+def run_resource(pipeline: Pipeline, settings: Settings, pipelines: Pipelines = NO_PIPELINES) -> dg.ResourceDefinition:
     """The resource that holds this pipeline's Run."""
     schema = {"inputs": dict, BATCH: dg.Field(dict, is_required=False)}
 
     @dg.resource(config_schema=schema, description="The run's inputs, journal, budget and models.")
     def resource(context: dg.InitResourceContext) -> Iterator[Run | Unopened]:
         batch = context.resource_config.get(BATCH)
-        given = context.resource_config["inputs"], Batch.from_json(batch) if batch else None
-        yield from opened_for(context, settings, lambda: (pipeline, *given))
+        wanted = Wanted(
+            pipeline, pipelines, context.resource_config["inputs"], Batch.from_json(batch) if batch else None
+        )
+        yield from opened_for(context, settings, lambda: wanted)
 
     return resource
 
 
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a run is to be of: a pipeline, those it may run, its inputs, and the files it scans."""
+
+    pipeline: Pipeline
+    pipelines: Pipelines
+    inputs: Mapping[str, Json]
+    batch: Batch | None
+
+
 def opened_for(
-    context: dg.InitResourceContext, settings: Settings, find: Callable[[], tuple[Pipeline, Given, Batch | None]]
+    context: dg.InitResourceContext, settings: Settings, find: Callable[[], Wanted]
 ) -> Iterator[Run | Unopened]:
-    """Open a run of what `find` gives (pipeline, inputs, batch), and close it at its end."""
+    """Open the run that `find` wants, and close it at its end."""
     try:
-        pipeline, inputs, batch = find()
-        run = Run(pipeline, info_of(context, inputs, batch), settings)
+        wanted = find()
+        run = Run(wanted.pipeline, _info(context, wanted), settings, pipelines=wanted.pipelines)
     except ElexirionError as error:
         yield Unopened(error)
         return
@@ -73,7 +85,7 @@ def opened_for(
             context.log.info(run.kept)
 
 
-def info_of(context: dg.InitResourceContext, inputs: Given, batch: Batch | None) -> RunInfo:
+def _info(context: dg.InitResourceContext, wanted: Wanted) -> RunInfo:
     """Which run this is, by what Dagster knows of it."""
     run = context.run
     if run is None:
@@ -81,8 +93,8 @@ def info_of(context: dg.InitResourceContext, inputs: Given, batch: Batch | None)
     return RunInfo(
         run=run.run_id,
         root_run=root_of(run),
-        inputs=inputs,
-        batch=batch,
+        inputs=wanted.inputs,
+        batch=wanted.batch,
         tags={name: value for name, value in run.tags.items() if not name.startswith(".")},
         trigger=run.tags.get(TRIGGER_TAG, "dagster") if run.parent_run_id is None else "dagster",
     )

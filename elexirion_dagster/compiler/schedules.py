@@ -9,6 +9,7 @@ import dagster as dg
 from elexirion_dagster.codebase.history import fetch, head
 from elexirion_dagster.codebase.identity import repository
 from elexirion_dagster.compiler.partitions import absolute, register
+from elexirion_dagster.dialects.load import Loaded
 from elexirion_dagster.errors import ElexirionError
 from elexirion_dagster.expressions import Engine
 from elexirion_dagster.inputs import complete_inputs
@@ -31,11 +32,12 @@ _UNDER_WAY = [
 ]
 
 
-def pipeline_schedule(pipeline: Pipeline, job: dg.JobDefinition, settings: Settings) -> dg.ScheduleDefinition | None:
+def pipeline_schedule(loaded: Loaded, job: dg.JobDefinition, settings: Settings) -> dg.ScheduleDefinition | None:
     """The schedule with the inputs' defaults, or None for a pipeline without one or with required inputs.
 
     With partitions it requests runs for what is due, and none where nothing is.
     """
+    pipeline = loaded.pipeline
     if pipeline.schedule is None or any(declared.required for declared in pipeline.inputs.values()):
         return None
     if pipeline.partitions is None:
@@ -57,7 +59,7 @@ def pipeline_schedule(pipeline: Pipeline, job: dg.JobDefinition, settings: Setti
         description="Scans what changed since the last scan, in batches.",
     )
     def scan_what_is_due(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
-        found = [_scan(pipeline, folder, settings, context.instance) for folder in folders(pipeline)]
+        found = [_scan(loaded, folder, settings, context.instance) for folder in folders(pipeline)]
         requests = [request for one in found for request in one.requests]
         for one in found:
             context.log.info("%s: %s", one.folder, one.told)
@@ -68,8 +70,9 @@ def pipeline_schedule(pipeline: Pipeline, job: dg.JobDefinition, settings: Setti
     return scan_what_is_due
 
 
-def push_sensor(pipeline: Pipeline, job: dg.JobDefinition, settings: Settings) -> dg.SensorDefinition | None:
+def push_sensor(loaded: Loaded, job: dg.JobDefinition, settings: Settings) -> dg.SensorDefinition | None:
     """The sensor of `on: push`: scans a repository when the head of its branch moved. None without that key."""
+    pipeline = loaded.pipeline
     if pipeline.on is None or pipeline.partitions is None:
         return None
 
@@ -89,7 +92,7 @@ def push_sensor(pipeline: Pipeline, job: dg.JobDefinition, settings: Settings) -
             if at.commit is not None and seen.get(folder) == at.commit:
                 told.append(f"{folder}: {at.told}")
                 continue
-            one = _scan(pipeline, folder, settings, context.instance) if at.commit else at
+            one = _scan(loaded, folder, settings, context.instance) if at.commit else at
             requests += one.requests
             told.append(f"{folder}: {one.told}")
             if one.commit is not None:
@@ -134,15 +137,16 @@ def _head(pipeline: Pipeline, folder: str) -> _Scan:
     return _Scan(folder, f"nothing was pushed since {commit[:12]}", commit)
 
 
-def _scan(pipeline: Pipeline, folder: str, settings: Settings, instance: dg.DagsterInstance) -> _Scan:
+def _scan(loaded: Loaded, folder: str, settings: Settings, instance: dg.DagsterInstance) -> _Scan:
     """Find out what is due in one repository; whatever is wrong with it, the others are scanned."""
+    pipeline = loaded.pipeline
     try:
         inputs = {str(repo_input(pipeline, Engine())): folder}
         place = repository(absolute(folder))
         scope = scope_digest(pipeline.name, place.identity)
         if who := _under_way(instance, scope) or busy(open_home(settings.home), scope):
             return _Scan(folder, f"not begun, an earlier scan is under way: {who}")
-        found = plan(pipeline, inputs, settings, source="head")
+        found = plan(pipeline, inputs, settings, pipelines=loaded.pipelines, source="head")
         register(instance, found)
         requests = list(_requests(pipeline, found, inputs, scope))
     except ElexirionError as error:

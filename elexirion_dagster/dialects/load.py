@@ -1,18 +1,24 @@
 """Documents to pipelines: read, recognise the dialect, validate, check; every fault with its position."""
 
 import re
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from elexirion_dagster.dialects.library import NO_FILES, Library
+from elexirion_dagster.dialects.pipeline_ex.notes import Note
+from elexirion_dagster.dialects.pipeline_ex.structure import is_theirs, translate
 from elexirion_dagster.errors import PipelineError, Problem
 from elexirion_dagster.expressions import Engine
 from elexirion_dagster.spec.base import NAME_PATTERN
 from elexirion_dagster.spec.check import check
+from elexirion_dagster.spec.children import Pipelines
 from elexirion_dagster.spec.pipeline import Pipeline
 from elexirion_dagster.spec.steps import STEP_MODELS
 from elexirion_dagster.yamlio import Document, load_file, load_text
@@ -30,44 +36,96 @@ _EXPECTED = {
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A pipeline, the document it came from, and what is doubtful about it."""
+    """A pipeline, its document, what is doubtful about it, and the pipelines that it may run."""
 
     pipeline: Pipeline
     document: Document
+    """The native document; its positions are those of the file, whatever dialect that is written in."""
     warnings: list[Problem] = field(default_factory=list)
+    pipelines: Pipelines = field(default_factory=dict)
+    notes: tuple[Note, ...] = ()
+    """What was changed in a document of another dialect, or could not be honoured; warnings too."""
 
 
-def load_any(path: Path) -> Loaded:
-    """Load the pipeline in a file. Raises PipelineError with every fault's file, line and mend."""
-    loaded = _from_document(load_file(path))
-    if loaded.pipeline.name != path.stem:
-        mend = f"Call the pipeline {path.stem!r} or the file {loaded.pipeline.name}.yaml."
-        message = f"the name {loaded.pipeline.name!r} is not the file's stem {path.stem!r}"
-        raise PipelineError([loaded.document.problem(message, ("name",), mend)])
-    return loaded
+def load_any(path: Path, known: Mapping[str, Path] = NO_FILES, *, test_steps: bool = False) -> Loaded:
+    """Load the pipeline in a file, ours or pipeline_ex's, and those it may run.
+
+    `known` are the files of the pipelines that may be named; other files lie below the folder of the one that names
+    them, or beside a known one. `test_steps` allows the steps of pipeline_ex's test fixtures. Raises PipelineError with
+    every fault's file, line and mend.
+    """
+    source = load_file(path)
+    document, notes = _ours(source, test_steps=test_steps)
+    loaded = _loaded(document, _shaped(document), Library(partial(_read, test_steps=test_steps), known, path))
+    if document is source:
+        _check_stem(document, loaded.pipeline, path)
+    return _noted(loaded, notes)
 
 
-def load_string(text: str, *, file: str | None = None) -> Loaded:
+def load_string(
+    text: str, *, file: str | None = None, known: Mapping[str, Path] = NO_FILES, test_steps: bool = False
+) -> Loaded:
     """Load the pipeline in a text. Raises PipelineError like `load_any`."""
-    return _from_document(load_text(text, file=file))
+    document, notes = _ours(load_text(text, file=file), test_steps=test_steps)
+    library = Library(partial(_read, test_steps=test_steps), known)
+    return _noted(_loaded(document, _shaped(document), library), notes)
 
 
-def _from_document(document: Document) -> Loaded:
+def _ours(document: Document, *, test_steps: bool) -> tuple[Document, tuple[Note, ...]]:
+    """The native document, and what was changed on the way there."""
+    if not is_theirs(document.data):
+        return document, ()
+    native = translate(document, test_steps=test_steps)
+    return native.document, native.notes
+
+
+def _noted(loaded: Loaded, notes: tuple[Note, ...]) -> Loaded:
+    said = [Problem(f"{note.key}: {note.said}", loaded.document.file, note.line) for note in notes]
+    return replace(loaded, warnings=[*said, *loaded.warnings], notes=notes)
+
+
+def _read(path: Path, *, test_steps: bool) -> tuple[Document, Pipeline]:
+    """A file's document and the pipeline in it, which has the right shape and name and is not checked further."""
+    source = load_file(path)
+    document, _ = _ours(source, test_steps=test_steps)
+    pipeline = _shaped(document)
+    if document is source:
+        _check_stem(document, pipeline, path)
+    return document, pipeline
+
+
+def _check_stem(document: Document, pipeline: Pipeline, path: Path) -> None:
+    if pipeline.name != path.stem:
+        mend = f"Call the pipeline {path.stem!r} or the file {pipeline.name}.yaml."
+        message = f"the name {pipeline.name!r} is not the file's stem {path.stem!r}"
+        raise PipelineError([document.problem(message, ("name",), mend)])
+
+
+def _shaped(document: Document) -> Pipeline:
     if not isinstance(document.data, dict):
         mend = "A pipeline begins with name: and steps:."
         raise PipelineError([document.problem("expected a map of pipeline keys", (), mend)])
     try:
-        pipeline = Pipeline.model_validate(document.data)
+        return Pipeline.model_validate(document.data)
     except ValidationError as error:
         raise PipelineError(_problems(document, error.errors())) from error
-    issues = sorted(check(pipeline, Engine()), key=lambda issue: document.position(issue.path))
-    faults, doubts = (
-        [document.problem(issue.message, issue.path, issue.mend) for issue in issues if issue.warning is warning]
-        for warning in (False, True)
-    )
-    if faults:
-        raise PipelineError(faults)
-    return Loaded(pipeline, document, doubts)
+
+
+def _loaded(document: Document, pipeline: Pipeline, library: Library) -> Loaded:
+    """The pipeline, checked together with those it may run, whose faults stand after its own."""
+    family = library.family(document, pipeline)
+    faults, warnings = [], []
+    for index, (source, member) in enumerate(family.members.values()):
+        issues = check(member, Engine(), family.pipelines)
+        for issue in sorted(issues, key=lambda issue: source.position(issue.path)):
+            found = source.problem(issue.message, issue.path, issue.mend)
+            if not issue.warning:
+                faults.append(found)
+            elif index == 0:
+                warnings.append(found)
+    if faults or family.problems:
+        raise PipelineError([*family.problems, *faults])
+    return Loaded(pipeline, document, warnings, family.pipelines)
 
 
 def _problems(document: Document, details: list[ErrorDetails]) -> list[Problem]:

@@ -35,7 +35,7 @@ def find_all(settings: Settings) -> dict[str, Path]:
 def find(target: str, settings: Settings) -> Path:
     """The file of a pipeline that is given by path or by name. Raises InputError with the nearest name."""
     path = Path(target)
-    if path.suffix in SUFFIXES or "/" in target:
+    if path.suffix in (*SUFFIXES, ".json") or "/" in target:
         if not path.is_file():
             raise InputError(
                 f"there is no file {target}", mend="Give the path of a pipeline, or a name from `elexirion list`."

@@ -49,6 +49,7 @@ def execute(
     run_id: str,
     tags: Mapping[str, str],
     settings: Settings,
+    test_steps: bool = False,
     before: Callable[[dg.DagsterInstance], None] = lambda _instance: None,
 ) -> Finished:
     """Run the pipeline in `file` to its end. Being interrupted ends its children and marks the run cancelled.
@@ -57,7 +58,7 @@ def execute(
     """
     with capture_interrupts(), open_instance(settings) as (home, instance):
         before(instance)
-        job = job_of_file(file, settings)
+        job = job_of_file(file, settings, test_steps=test_steps)
         run = instance.create_run_for_job(
             job_def=job,
             run_id=run_id,

@@ -4,8 +4,8 @@ from elexirion_dagster.pins import NO_MODEL
 from elexirion_dagster.providers.catalog import resolve
 from elexirion_dagster.records import dollars
 from elexirion_dagster.settings import Settings
+from elexirion_dagster.spec.children import Pipelines, may_ask_model
 from elexirion_dagster.spec.pipeline import Pipeline
-from elexirion_dagster.spec.steps import asks_model
 from elexirion_dagster.tags import MODEL_TAG, STREAM_TAG
 
 __all__ = ["NO_MODEL", "model_note", "model_tags"]
@@ -16,9 +16,9 @@ def model_tags(wanted: str | None, *, stream: bool = False) -> dict[str, str]:
     return {**({MODEL_TAG: wanted} if wanted else {}), **({STREAM_TAG: "yes"} if stream else {})}
 
 
-def model_note(pipeline: Pipeline, override: str | None, settings: Settings) -> str:
+def model_note(pipeline: Pipeline, pipelines: Pipelines, override: str | None, settings: Settings) -> str:
     """Which model the pipeline asks and up to which cost, or why it asks none."""
-    if not any(asks_model(step) for step in pipeline.steps):
+    if not may_ask_model(pipeline.steps, pipelines):
         return f"{pipeline.name} asks no model."
     wanted = override or pipeline.model
     models = () if wanted == NO_MODEL else resolve(wanted, settings)

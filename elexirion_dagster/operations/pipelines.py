@@ -1,17 +1,21 @@
 """Pipelines as files: where they are, what they declare, whether they are right."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from elexirion_dagster.dialects.load import Loaded, load_any
 from elexirion_dagster.dialects.lookup import find, find_all, shipped
 from elexirion_dagster.errors import InputError, PipelineError, Problem
+from elexirion_dagster.expressions import Engine
 from elexirion_dagster.inputs import complete_inputs
 from elexirion_dagster.records import Json
 from elexirion_dagster.settings import Settings
-from elexirion_dagster.spec.pipeline import Input, Pipeline
+from elexirion_dagster.spec.children import Pipelines
+from elexirion_dagster.spec.inputs import Input
+from elexirion_dagster.spec.pipeline import Pipeline
 from elexirion_dagster.spec.schema import editor_schema
+from elexirion_dagster.spec.smells import smells
 from elexirion_dagster.yamlio import load_text
 
 
@@ -27,10 +31,11 @@ class Listed:
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """A pipeline somebody wants to run: its file, itself, and the inputs that were given, checked."""
+    """A pipeline somebody wants to run: its file, itself, those it may run, and the inputs given, checked."""
 
     file: Path
     pipeline: Pipeline
+    pipelines: Pipelines
     inputs: Mapping[str, Json]
 
 
@@ -39,13 +44,14 @@ def scan_file() -> Path:
     return shipped() / "nightly_scan.yaml"
 
 
-def choose(target: str, assignments: tuple[str, ...], settings: Settings) -> Chosen:
+def choose(target: str, assignments: tuple[str, ...], settings: Settings, *, test_steps: bool = False) -> Chosen:
     """The pipeline given by path or name, with inputs from `KEY=VALUE` words. Raises InputError, PipelineError."""
     file = find(target, settings)
-    pipeline = load_any(file).pipeline
+    loaded = load_any(file, find_all(settings), test_steps=test_steps)
+    pipeline = loaded.pipeline
     inputs = read_inputs(pipeline, assignments)
     complete = complete_inputs(pipeline, inputs)
-    return Chosen(file, pipeline, {name: complete[name] for name in inputs})
+    return Chosen(file, pipeline, loaded.pipelines, {name: complete[name] for name in inputs})
 
 
 def schema() -> dict[str, Json]:
@@ -56,29 +62,45 @@ def schema() -> dict[str, Json]:
 def listing(settings: Settings) -> list[Listed]:
     """Every pipeline found, broken ones with their error."""
     rows = []
-    for name, file in find_all(settings).items():
+    known = find_all(settings)
+    for name, file in known.items():
         try:
-            rows.append(Listed(name, file, load_any(file).pipeline, None))
+            rows.append(Listed(name, file, load_any(file, known).pipeline, None))
         except PipelineError as error:
             rows.append(Listed(name, file, None, str(error)))
     return rows
 
 
-def check(targets: list[str], settings: Settings) -> list[tuple[Path, Loaded | PipelineError]]:
+def check(
+    targets: list[str], settings: Settings, *, test_steps: bool = False
+) -> list[tuple[Path, Loaded | PipelineError]]:
     """Load and check the given files or names, or all that are found."""
-    files = targets or [str(file) for file in find_all(settings).values()]
-    return [_checked(target, settings) for target in files]
+    known = find_all(settings)
+    files = targets or [str(file) for file in known.values()]
+    return [_checked(target, settings, known, test_steps=test_steps) for target in files]
 
 
-def _checked(target: str, settings: Settings) -> tuple[Path, Loaded | PipelineError]:
+def _checked(
+    target: str, settings: Settings, known: Mapping[str, Path], *, test_steps: bool
+) -> tuple[Path, Loaded | PipelineError]:
     file = Path(target)
     try:
         file = find(target, settings)
-        return file, load_any(file)
+        return file, _with_smells(load_any(file, known, test_steps=test_steps))
     except PipelineError as error:
         return file, error
     except InputError as error:
         return file, PipelineError([Problem(error.message, file=target, mend=error.mend)])
+
+
+def _with_smells(loaded: Loaded) -> Loaded:
+    """What a check says besides what loading says."""
+    found = [
+        loaded.document.problem(issue.message, issue.path, issue.mend)
+        for issue in smells(loaded.pipeline, Engine(), loaded.pipelines)
+    ]
+    order = sorted([*loaded.warnings, *found], key=lambda problem: (problem.line or 0, problem.column or 0))
+    return replace(loaded, warnings=order)
 
 
 def read_inputs(pipeline: Pipeline, assignments: tuple[str, ...]) -> dict[str, Json]:

@@ -1,6 +1,6 @@
 """A pipeline's real run whose models are a script: no key, no cost, nothing of it leaves the machine."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,9 +13,8 @@ from elexirion_dagster.records import Usage
 from elexirion_dagster.rehearsal.script import load_script
 from elexirion_dagster.rehearsal.server import RehearsalServer
 from elexirion_dagster.settings import Settings
-from elexirion_dagster.spec.llm import LlmStep
+from elexirion_dagster.spec.children import Pipelines, asked
 from elexirion_dagster.spec.pipeline import Pipeline
-from elexirion_dagster.spec.steps import Step, inner_steps
 from elexirion_dagster.store.database import ingest, query
 from elexirion_dagster.store.home import Home, open_home, storage_error
 from elexirion_dagster.tags import MODEL_TAG
@@ -54,7 +53,7 @@ def rehearse(chosen: Chosen, script: Path, settings: Settings, *, run_id: str, s
         home = _home(settings.home)
         played = rehearsed(settings.model_copy(update={"home": home.path}), server.base_url)
         tags = {}
-        if why := _unplayable(chosen.pipeline, played):
+        if why := _unplayable(chosen.pipeline, chosen.pipelines, played):
             say(f"{STAND_IN} stands in for its models: {why}")
             tags = {MODEL_TAG: STAND_IN}
         finished = execute(chosen.file, chosen.inputs, run_id=run_id, tags=tags, settings=played)
@@ -88,28 +87,14 @@ def _home(path: Path) -> Home:
     return open_home(place)
 
 
-def _unplayable(pipeline: Pipeline, settings: Settings) -> str | None:
+def _unplayable(pipeline: Pipeline, pipelines: Pipelines, settings: Settings) -> str | None:
     """Why the pipeline's models cannot keep their names: no wire to play them on, or a budget without a price."""
-    for name in _words(pipeline):
-        if name.partition("/")[0] not in _SERVED:
-            return f"{name} has no server that could be played"
-        if pipeline.budget.usd is None:
-            continue
-        for model in resolve(name, settings):
-            if cost_usd(model.provider, model.model, Usage(), own_prices(settings.prices)) is None:
-                return f"the price of {model} is not known, which a budget in dollars needs"
+    for asking in asked(pipeline, pipelines, in_dollars=settings.budget_usd_per_day is not None):
+        word = asking.model or pipeline.model
+        for name in (word,) if isinstance(word, str) else word:
+            if name.partition("/")[0] not in _SERVED:
+                return f"{name} has no server that could be played"
+            for model in resolve(name, settings) if asking.in_dollars else ():
+                if cost_usd(model.provider, model.model, Usage(), own_prices(settings.prices)) is None:
+                    return f"the price of {model} is not known, which a budget in dollars needs"
     return None
-
-
-def _words(pipeline: Pipeline) -> Iterator[str]:
-    """Every word by which the pipeline's llm steps name a model."""
-    for step in _llm_steps(pipeline.steps):
-        word = step.model or pipeline.model
-        yield from (word,) if isinstance(word, str) else word
-
-
-def _llm_steps(steps: tuple[Step, ...]) -> Iterator[LlmStep]:
-    for step in steps:
-        if isinstance(step, LlmStep):
-            yield step
-        yield from _llm_steps(inner_steps(step))

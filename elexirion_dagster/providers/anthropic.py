@@ -30,6 +30,8 @@ _PATH = "/v1/messages"
 _CONNECT_S = 10.0
 _CONNECTIONS = 1024
 """As many as a run may have threads."""
+_COUNTED = frozenset({"model", "messages", "system", "tools", "output_config"})
+"""What the counting endpoint takes of a body."""
 _MAX_PLAIN_TOKENS = 21_333
 """Above this the SDK refuses a plain call: it expects 128,000 tokens an hour and allows ten minutes."""
 _VERSION = re2.compile(r"^claude-[a-z]+-(\d{1,2})(?:-(\d{1,2}))?(?:-\d{8}|-latest)?$")
@@ -84,7 +86,7 @@ class AnthropicProvider(Provider):
         streams = request.stream or request.max_tokens > _MAX_PLAIN_TOKENS
         send = self._streamed if streams else self._plain
         try:
-            with self._watch.over(timeout_s, cancelled):
+            with self._watch.over(timeout_s, cancelled, streams=streams):
                 message, request_id = send(body, timeout, cancelled, on_text)
             reply = read_message(message, request, request_id, time.perf_counter() - started)
         except ProviderError as error:
@@ -92,6 +94,24 @@ class AnthropicProvider(Provider):
         if not streams and on_text is not None and reply.text:
             on_text(reply.text)
         return reply
+
+    def count_tokens(
+        self, request: Request, *, timeout_s: float, cancelled: threading.Event | None = None
+    ) -> int | None:
+        """Ask the API's own counting endpoint, which is free and has a rate limit of its own."""
+        body = message_body(request, native_schema=self.capabilities(request.model).output_schema)
+        counted = {name: value for name, value in body.items() if name in _COUNTED}
+        timeout = httpx2.Timeout(timeout_s, connect=min(timeout_s, _CONNECT_S))
+        try:
+            with self._watch.over(timeout_s, cancelled):
+                found, request_id = self._posted(f"{_PATH}/count_tokens", counted, timeout, cancelled)
+        except ProviderError as error:
+            raise error.without(self._key.get_secret_value()) from None
+        match found:
+            case {"input_tokens": int(tokens)}:
+                return tokens
+            case _:
+                raise no_message(found, request_id)
 
     def close(self) -> None:
         """Close all connections."""
@@ -104,8 +124,13 @@ class AnthropicProvider(Provider):
         cancelled: threading.Event | None,
         _on_text: Callable[[str], None] | None,
     ) -> _Answer:
+        return self._posted(_PATH, body, timeout, cancelled)
+
+    def _posted(
+        self, path: str, body: dict[str, Json], timeout: httpx2.Timeout, cancelled: threading.Event | None
+    ) -> _Answer:
         try:
-            response = self._client.post(_PATH, cast_to=httpx2.Response, body=body, options={"timeout": timeout})
+            response = self._client.post(path, cast_to=httpx2.Response, body=body, options={"timeout": timeout})
             readable = "json" in response.headers.get("content-type", "")
             return response.json() if readable else response.text, response.headers.get("request-id")
         except FAULTS as error:

@@ -1,9 +1,8 @@
 """A request in the form of the Messages API, its output schema included."""
 
-from collections.abc import Mapping
-
 from anthropic import transform_schema
 
+from elexirion_dagster.providers.schema_form import is_plain, rewritten
 from elexirion_dagster.providers.schema_text import with_schema
 from elexirion_dagster.records import (
     Block,
@@ -15,9 +14,6 @@ from elexirion_dagster.records import (
     ToolResultBlock,
     ToolUseBlock,
 )
-
-_INEXPRESSIBLE = frozenset({"$ref", "allOf", "const", "if", "not", "oneOf", "patternProperties"})
-_PLAIN_TYPES = frozenset({"string", "integer", "number", "boolean", "null"})
 
 
 def message_body(request: Request, *, native_schema: bool) -> dict[str, Json]:
@@ -33,8 +29,8 @@ def message_body(request: Request, *, native_schema: bool) -> dict[str, Json]:
     }
     system = request.system or ""
     if request.output_schema is not None:
-        if native_schema and _is_native(request.output_schema):
-            schema = transform_schema(_native(request.output_schema))
+        if native_schema and is_plain(request.output_schema, null_words=True):
+            schema = transform_schema(rewritten(request.output_schema))
             body["output_config"] = {"format": {"type": "json_schema", "schema": schema}}
         else:
             system = with_schema(system, request.output_schema)
@@ -68,38 +64,3 @@ def _block(block: Block) -> Json:
             return {"type": "tool_use", "id": use, "name": name, "input": dict(given)}
         case ToolResultBlock(tool_use_id=use, text=text, is_error=is_error):
             return {"type": "tool_result", "tool_use_id": use, "content": text, "is_error": is_error}
-
-
-def _is_native(schema: Json) -> bool:
-    """Whether the API's strict form means the same: it closes every object and knows no references."""
-    if not isinstance(schema, Mapping) or _INEXPRESSIBLE & schema.keys():
-        return False
-    match schema:
-        case {"anyOf": [*branches]}:
-            parts = branches
-        case {"enum": [*values]}:
-            return all(value is None or isinstance(value, str | int | float) for value in values)
-        case {"type": [*kinds]}:
-            parts = [{**schema, "type": kind} for kind in kinds]
-        case {"type": "object", "properties": Mapping() as properties} if properties:
-            parts = [*properties.values(), *([False] if schema.get("additionalProperties") else [])]
-        case {"type": "array", "items": items}:
-            parts = [items]
-        case _:
-            return schema.get("type") in _PLAIN_TYPES
-    return all(map(_is_native, parts))
-
-
-def _native(schema: Mapping[str, Json]) -> dict[str, Json]:
-    """Rewrite what the SDK's own translation does not know: a list of types becomes `anyOf`."""
-    kinds = schema.get("type")
-    if isinstance(kinds, list):
-        return {"anyOf": [_native({**schema, "type": kind}) for kind in kinds]}
-    new = dict(schema)
-    if "properties" in schema:
-        new["properties"] = {name: _native(inner) for name, inner in schema["properties"].items()}
-    if "items" in schema:
-        new["items"] = _native(schema["items"])
-    if "anyOf" in schema:
-        new["anyOf"] = [_native(branch) for branch in schema["anyOf"]]
-    return new

@@ -94,6 +94,19 @@ class Provider(ABC):
     def capabilities(self, model: str) -> Capabilities:
         """Say what this model takes natively."""
 
+    def count_tokens(
+        self,
+        request: Request,  # noqa: ARG002  for those that can count
+        *,
+        timeout_s: float,  # noqa: ARG002  as above
+        cancelled: threading.Event | None = None,  # noqa: ARG002  as above
+    ) -> int | None:
+        """Ask, free of charge, how many tokens the request's input has; None where the provider cannot tell.
+
+        Raises ProviderError and Cancelled as `send` does.
+        """
+        return None
+
     def close(self) -> None:
         """Let go of connections; a provider that holds none has nothing to do."""
         return

@@ -30,6 +30,8 @@ _OPTIONS = {
     "cache_prompt": False,  # a prefix kept from another call changes rounding, and with it answers
 }
 
+_NOTHING = {"prompt": "a", "n_predict": 0, "stream": True}
+
 
 class Engine:
     """Loads the file at the first call that gets its turn; memory is given back with the last reference to it."""
@@ -126,9 +128,13 @@ def _loaded(file: Path) -> Any:
                 mend="Set TMPDIR to a folder such as /tmp.",
             )
         try:
-            return xllamacpp.Server(_parameters(file, socket))
+            server = xllamacpp.Server(_parameters(file, socket))
+            # A server that is let go before its loop has begun waits for it forever (measured: one of two did). What
+            # it answers proves that the loop runs; this takes 3 ms.
+            server.handle_completions(_NOTHING, lambda _chunk: False)
         except RuntimeError as error:
             raise _unusable(file, "llama.cpp cannot load it") from error
+        return server
 
 
 def _check_magic(file: Path) -> None:

@@ -2,11 +2,9 @@
 
 import json
 import threading
-import time
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from math import ceil
-from typing import Self
 
 import httpcore2
 import httpx2
@@ -14,15 +12,15 @@ from google import genai
 from google.genai import errors, types
 from pydantic import SecretStr
 
-from elexirion_dagster.errors import Cancelled, ElexirionError, InputError
-from elexirion_dagster.providers.base import Capabilities, Provider, ProviderError
-from elexirion_dagster.providers.gemini_body import content_body, model_path, takes_schema
+from elexirion_dagster.errors import Cancelled, ElexirionError
+from elexirion_dagster.providers.base import ProviderError
+from elexirion_dagster.providers.gemini_body import content_body, model_path
+from elexirion_dagster.providers.gemini_calls import GeminiCalls
 from elexirion_dagster.providers.gemini_errors import FAULTS, IN_STREAM, answered, broken
-from elexirion_dagster.providers.gemini_reply import no_answer, read_answer
+from elexirion_dagster.providers.gemini_reply import no_answer
 from elexirion_dagster.providers.gemini_stream import assemble
-from elexirion_dagster.providers.sockets import Watch, watch_sockets
-from elexirion_dagster.records import Json, Reply, Request
-from elexirion_dagster.settings import Settings
+from elexirion_dagster.providers.sockets import watch_sockets
+from elexirion_dagster.records import Json, Request
 
 _BASE_URL = "https://generativelanguage.googleapis.com/"
 _VERSION = "v1beta"
@@ -33,8 +31,8 @@ _EVENTS = "text/event-stream"
 _FAULTS = (errors.APIError, *FAULTS)
 
 
-class GeminiProvider(Provider):
-    """One client for all threads. The key is in no repr, message or log of ours.
+class GeminiProvider(GeminiCalls):
+    """The provider over `google-genai`.
 
     Calls go through the SDK's own transport, below its `models`: there, parts and finish reasons that the SDK does not
     know are dropped or warned about, and an answer that is cut is passed on as whole.
@@ -43,8 +41,7 @@ class GeminiProvider(Provider):
     name = "gemini"
 
     def __init__(self, key: SecretStr, base_url: str | None = None) -> None:
-        self._key = key
-        self._watch = Watch()
+        super().__init__(key)
         limits = httpx2.Limits(max_connections=_CONNECTIONS, max_keepalive_connections=_CONNECTIONS)
         trust = httpx2.create_ssl_context()
         self._http = httpx2.Client(
@@ -61,68 +58,36 @@ class GeminiProvider(Provider):
         self._client = genai.Client(api_key=key.get_secret_value(), vertexai=False, http_options=options)
         self._api = self._client._api_client  # noqa: SLF001  the public methods parse what we must see, see above
 
-    @classmethod
-    def from_settings(cls, settings: Settings) -> Self:
-        """Open with the configured key. Raises InputError without one."""
-        if settings.gemini_api_key is None:
-            raise InputError("expected a key for gemini, came none", mend="Set GEMINI_API_KEY.")
-        return cls(settings.gemini_api_key, settings.gemini_base_url)
-
-    def capabilities(self, model: str) -> Capabilities:
-        """Say what this model takes; structured output since Gemini 2.5, unknown names without."""
-        return Capabilities(output_schema=takes_schema(model), tools=True, streaming=True)
-
-    def send(
-        self,
-        request: Request,
-        *,
-        timeout_s: float,
-        cancelled: threading.Event | None = None,
-        on_text: Callable[[str], None] | None = None,
-    ) -> Reply:
-        """Make one attempt; streams only when asked to."""
-        if cancelled is not None and cancelled.is_set():
-            raise Cancelled
-        started = time.perf_counter()
-        options = types.HttpOptions(timeout=ceil(timeout_s * 1000))
-        send = self._streamed if request.stream else self._plain
-        try:
-            with self._watch.over(timeout_s, cancelled):
-                body = send(request, options, cancelled, on_text)
-            reply = read_answer(body, request, self.name, time.perf_counter() - started)
-        except ProviderError as error:
-            raise error.without(self._key.get_secret_value()) from None
-        if not request.stream and on_text is not None and reply.text:
-            on_text(reply.text)
-        return reply
-
     def close(self) -> None:
         """Close all connections."""
         self._client.close()
         self._http.close()
 
-    def _plain(
-        self,
-        request: Request,
-        options: types.HttpOptions,
-        cancelled: threading.Event | None,
-        _on_text: Callable[[str], None] | None,
-    ) -> Json:
+    def _plain(self, request: Request, timeout_s: float, cancelled: threading.Event | None) -> Json:
         path = f"{model_path(request.model)}:generateContent"
+        return self._posted(path, content_body(request), timeout_s, cancelled)
+
+    def _counted(self, request: Request, timeout_s: float, cancelled: threading.Event | None) -> Json:
+        """Send the whole request to be counted; the SDK's own method leaves out system text, tools and schema."""
+        model = model_path(request.model)
+        body: dict[str, Json] = {"generateContentRequest": {"model": model, **content_body(request)}}
+        return self._posted(f"{model}:countTokens", body, timeout_s, cancelled)
+
+    def _posted(self, path: str, body: dict[str, Json], timeout_s: float, cancelled: threading.Event | None) -> Json:
         try:
-            return json.loads(self._api.request("post", path, content_body(request), options).body or "")
+            return json.loads(self._api.request("post", path, body, _options(timeout_s)).body or "")
         except _FAULTS as error:
             raise _failure(error, cancelled, begun=False) from None
 
     def _streamed(
         self,
         request: Request,
-        options: types.HttpOptions,
+        timeout_s: float,
         cancelled: threading.Event | None,
         on_text: Callable[[str], None] | None,
     ) -> Json:
         path = f"{model_path(request.model)}:streamGenerateContent?alt=sse"
-        chunks = self._api.request_streamed("post", path, content_body(request), options)
+        chunks = self._api.request_streamed("post", path, content_body(request), _options(timeout_s))
         with closing(chunks):
             return assemble(
                 map(_event, chunks),
@@ -130,6 +95,10 @@ class GeminiProvider(Provider):
                 faults=(*_FAULTS, ProviderError),
                 failure=lambda error, begun: _failure(error, cancelled, begun=begun),
             )
+
+
+def _options(timeout_s: float) -> types.HttpOptions:
+    return types.HttpOptions(timeout=ceil(timeout_s * 1000))
 
 
 def _soon_connected(call: httpx2.Request) -> None:

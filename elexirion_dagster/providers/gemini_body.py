@@ -5,6 +5,7 @@ from types import MappingProxyType
 
 import re2  # type: ignore[import-untyped]
 
+from elexirion_dagster.providers.schema_form import is_plain, rewritten
 from elexirion_dagster.providers.schema_text import with_schema
 from elexirion_dagster.records import (
     Block,
@@ -22,8 +23,6 @@ _LATEST = (99, 0)
 _SCHEMA_SINCE = (2, 5)
 _SCHEMA_WITH_TOOLS_SINCE = (3, 0)
 _ROLES = MappingProxyType({"user": "user", "assistant": "model"})
-_PLAIN_TYPES = frozenset({"string", "integer", "number", "boolean", "null"})
-_INEXPRESSIBLE = frozenset({"$ref", "allOf", "const", "if", "not", "oneOf", "patternProperties"})
 _KEPT = frozenset({"type", "title", "description", "enum", "format", "required", "minItems", "maxItems"}) | {
     "minimum",
     "maximum",
@@ -85,41 +84,7 @@ def contents(messages: tuple[Message, ...]) -> list[Json]:
 
 def native_schema(schema: Json) -> dict[str, Json] | None:
     """Reduce a JSON Schema to what the API documents; None where that would mean something else."""
-    return _reduced(schema) if _is_native(schema) else None
-
-
-def _is_native(schema: Json) -> bool:
-    if not isinstance(schema, Mapping) or _INEXPRESSIBLE & schema.keys():
-        return False
-    match schema:
-        case {"anyOf": [*branches]}:
-            parts = branches
-        case {"enum": [*values]}:
-            return all(isinstance(value, str | int | float) for value in values)
-        case {"type": [*kinds]}:
-            parts = [{**schema, "type": kind} for kind in kinds]
-        case {"type": "object", "properties": Mapping() as properties} if properties:
-            parts = [*properties.values(), *([False] if schema.get("additionalProperties") else [])]
-        case {"type": "array", "items": items}:
-            parts = [items]
-        case _:
-            return schema.get("type") in _PLAIN_TYPES
-    return all(map(_is_native, parts))
-
-
-def _reduced(schema: Mapping[str, Json]) -> dict[str, Json]:
-    """Keep what is documented; a list of types becomes `anyOf`."""
-    kinds = schema.get("type")
-    if isinstance(kinds, list):
-        return {"anyOf": [_reduced({**schema, "type": kind}) for kind in kinds]}
-    new = {name: value for name, value in schema.items() if name in _KEPT}
-    if "properties" in schema:
-        new["properties"] = {name: _reduced(inner) for name, inner in schema["properties"].items()}
-    if "items" in schema:
-        new["items"] = _reduced(schema["items"])
-    if "anyOf" in schema:
-        new["anyOf"] = [_reduced(branch) for branch in schema["anyOf"]]
-    return new
+    return rewritten(schema, kept=_KEPT) if is_plain(schema) else None
 
 
 def _parts(message: Message, names: Mapping[str, str]) -> list[Json]:

@@ -6,11 +6,10 @@ too old for it and lose the mark of thinking, token counts and new finish reason
 
 import json
 import threading
-import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from io import BytesIO
-from typing import Any, Self
+from typing import Any
 
 import httpcore2
 import httpx2
@@ -18,16 +17,15 @@ import requests
 from pydantic import SecretStr
 from requests.adapters import BaseAdapter
 
-from elexirion_dagster.errors import Cancelled, ElexirionError, InputError
-from elexirion_dagster.providers.base import Capabilities, Provider, ProviderError
-from elexirion_dagster.providers.gemini_body import takes_schema
+from elexirion_dagster.errors import Cancelled, ElexirionError
+from elexirion_dagster.providers.base import ProviderError
+from elexirion_dagster.providers.gemini_calls import GeminiCalls
 from elexirion_dagster.providers.gemini_errors import FAULTS, IN_STREAM, answered, broken
 from elexirion_dagster.providers.gemini_legacy_body import legacy_body
-from elexirion_dagster.providers.gemini_reply import no_answer, read_answer
+from elexirion_dagster.providers.gemini_reply import no_answer
 from elexirion_dagster.providers.gemini_stream import array_items, assemble
-from elexirion_dagster.providers.sockets import Watch, watch_sockets
-from elexirion_dagster.records import Json, Reply, Request
-from elexirion_dagster.settings import Settings
+from elexirion_dagster.providers.sockets import watch_sockets
+from elexirion_dagster.records import Json, Request
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", FutureWarning)  # support has ended; whoever names gemini-legacy has chosen so
@@ -41,8 +39,8 @@ _CONNECTIONS = 1024
 """As many as a run may have threads."""
 
 
-class GeminiLegacyProvider(Provider):
-    """One client for all threads. The key is in no repr, message or log of ours.
+class GeminiLegacyProvider(GeminiCalls):
+    """The provider over `google-generativeai`; what the older form cannot express goes into the system text.
 
     The SDK keeps its clients in a global of its module; this one has a manager of its own, so that two keys or two
     base URLs can live in one process.
@@ -51,8 +49,7 @@ class GeminiLegacyProvider(Provider):
     name = "gemini-legacy"
 
     def __init__(self, key: SecretStr, base_url: str | None = None) -> None:
-        self._key = key
-        self._watch = Watch()
+        super().__init__(key)
         limits = httpx2.Limits(max_connections=_CONNECTIONS, max_keepalive_connections=_CONNECTIONS)
         self._http = httpx2.Client(limits=limits)
         watch_sockets(self._http, self._watch, httpcore2.ReadTimeout)
@@ -65,59 +62,17 @@ class GeminiLegacyProvider(Provider):
         session.mount("https://", self._wire)
         session.mount("http://", self._wire)
 
-    @classmethod
-    def from_settings(cls, settings: Settings) -> Self:
-        """Open with the configured key. Raises InputError without one."""
-        if settings.gemini_api_key is None:
-            raise InputError("expected a key for gemini-legacy, came none", mend="Set GEMINI_API_KEY.")
-        return cls(settings.gemini_api_key, settings.gemini_base_url)
-
-    def capabilities(self, model: str) -> Capabilities:
-        """Say what this model takes; what the older form cannot express goes into the system text."""
-        return Capabilities(output_schema=takes_schema(model), tools=True, streaming=True)
-
-    def send(
-        self,
-        request: Request,
-        *,
-        timeout_s: float,
-        cancelled: threading.Event | None = None,
-        on_text: Callable[[str], None] | None = None,
-    ) -> Reply:
-        """Make one attempt; streams only when asked to."""
-        if cancelled is not None and cancelled.is_set():
-            raise Cancelled
-        started = time.perf_counter()
-        read = self._streamed if request.stream else self._plain
-        try:
-            with self._watch.over(timeout_s, cancelled):
-                body = read(request, timeout_s, cancelled, on_text)
-            reply = read_answer(body, request, self.name, time.perf_counter() - started)
-        except ProviderError as error:
-            raise error.without(self._key.get_secret_value()) from None
-        if not request.stream and on_text is not None and reply.text:
-            on_text(reply.text)
-        return reply
-
     def close(self) -> None:
         """Close all connections."""
         self._http.close()
 
-    def _plain(
-        self,
-        request: Request,
-        timeout_s: float,
-        cancelled: threading.Event | None,
-        _on_text: Callable[[str], None] | None,
-    ) -> Json:
-        response = self._sent(self._client.generate_content, request, timeout_s, cancelled)
-        try:
-            data = response.read()
-            return json.loads(data) if _is_json(response) else response.text
-        except FAULTS as error:
-            raise _failure(error, cancelled, begun=False) from None
-        finally:
-            response.close()
+    def _plain(self, request: Request, timeout_s: float, cancelled: threading.Event | None) -> Json:
+        return self._read(self._client.generate_content, _message(request), timeout_s, cancelled)
+
+    def _counted(self, request: Request, timeout_s: float, cancelled: threading.Event | None) -> Json:
+        message = _message(request)
+        counted = protos.CountTokensRequest(model=message.model, generate_content_request=message)
+        return self._read(self._client.count_tokens, counted, timeout_s, cancelled)
 
     def _streamed(
         self,
@@ -126,7 +81,7 @@ class GeminiLegacyProvider(Provider):
         cancelled: threading.Event | None,
         on_text: Callable[[str], None] | None,
     ) -> Json:
-        response = self._sent(self._client.stream_generate_content, request, timeout_s, cancelled)
+        response = self._sent(self._client.stream_generate_content, _message(request), timeout_s, cancelled)
         try:
             return assemble(
                 _events(response),
@@ -137,22 +92,31 @@ class GeminiLegacyProvider(Provider):
         finally:
             response.close()
 
-    def _sent(
-        self,
-        call: Callable[..., object],
-        request: Request,
-        timeout_s: float,
-        cancelled: threading.Event | None,
-    ) -> httpx2.Response:
-        """Have the SDK send a request, without its retries, and return what came."""
+    def _read(
+        self, call: Callable[..., object], message: Any, timeout_s: float, cancelled: threading.Event | None
+    ) -> Json:
+        response = self._sent(call, message, timeout_s, cancelled)
         try:
-            message = protos.GenerateContentRequest.from_json(
-                json.dumps(legacy_body(request)), ignore_unknown_fields=True
-            )
+            data = response.read()
+            return json.loads(data) if _is_json(response) else response.text
+        except FAULTS as error:
+            raise _failure(error, cancelled, begun=False) from None
+        finally:
+            response.close()
+
+    def _sent(
+        self, call: Callable[..., object], message: Any, timeout_s: float, cancelled: threading.Event | None
+    ) -> httpx2.Response:
+        """Have the SDK send a message, without its retries, and return what came."""
+        try:
             call(message, timeout=timeout_s, retry=None)
             return self._wire.taken()
         except FAULTS as error:
             raise _failure(error, cancelled, begun=False) from None
+
+
+def _message(request: Request) -> Any:
+    return protos.GenerateContentRequest.from_json(json.dumps(legacy_body(request)), ignore_unknown_fields=True)
 
 
 class _Wire(BaseAdapter):

@@ -74,7 +74,7 @@ class LocalProvider(Provider):
         timeout = httpx.Timeout(timeout_s, connect=min(timeout_s, _CONNECT_S))
         call = self._client.build_request("POST", "chat/completions", json=body, timeout=timeout)
         try:
-            with self._watch.over(timeout_s, cancelled):
+            with self._watch.over(timeout_s, cancelled, streams=request.stream):
                 found = self._streamed(call, cancelled, on_text) if request.stream else self._plain(call, cancelled)
             reply = read_completion(found, request, time.perf_counter() - started)
         except ProviderError as error:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
-from math import isfinite
+from math import ceil, isfinite
 from pathlib import Path
 from types import MappingProxyType
 from typing import Self
@@ -27,6 +27,8 @@ _FREE = frozenset({"embedded", "fake", "local"})
 _PER_TURN_TOKENS = 16
 _HIDDEN_TOKENS = 2_000
 """More than the text providers add unseen for tools and structured output (Anthropic documents up to 804 tokens)."""
+_COUNT_MARGIN = 1.05
+"""Counts are estimates: Anthropic documents that the tokens used "may differ by a small amount"."""
 _SNAPSHOT = re.compile(r"-(?:[0-9]{8}|[0-9]{3})$")
 _LISTED_AS: Mapping[str, str] = MappingProxyType({"gemini-legacy": "gemini"})
 _MEND = (
@@ -76,6 +78,14 @@ class ModelPrice:
         return self.rates
 
 
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """What a call can come to at most; dollars are None where the price is not known."""
+
+    usd: float | None
+    tokens: int
+
+
 OwnPrices = Mapping[str, ModelPrice]
 _NONE: OwnPrices = MappingProxyType({})
 
@@ -109,30 +119,26 @@ def cost_usd(provider: str, model: str, usage: Usage, own: OwnPrices = _NONE) ->
     return known.rates_for(usage.total_tokens - usage.output_tokens).cost_usd(usage)
 
 
-def upper_bound_tokens(request: Request) -> int:
-    """Bound the tokens of a call before it is sent: every byte of input as one token, plus `max_tokens`.
+def upper_bound(provider: str, request: Request, own: OwnPrices = _NONE, counted: int | None = None) -> Bound:
+    """Bound what a call can come to before it is sent: every byte of input as one token, plus `max_tokens`.
 
     Byte-level tokenizers make at most one token of one byte, so no text, however strange, can exceed this; any ratio
-    of characters to tokens is an average and can. Turn markers and the providers' unseen text come on top.
+    of characters to tokens is an average and can. Turn markers and the providers' unseen text come on top. `counted`
+    is the provider's own count of the input, if it was asked for: with a margin it goes before the bytes where it is
+    less. In dollars the input is capped at the context window, because a longer one is refused unbilled, and taken at
+    its dearest bucket: a cached prompt is written at more than the plain input price.
     """
-    return _input_ceiling(request) + request.max_tokens
-
-
-def upper_bound_usd(provider: str, request: Request, own: OwnPrices = _NONE) -> float | None:
-    """Bound what a call can cost, None when the price is unknown.
-
-    The input is capped at the context window, because a longer one is refused unbilled, and taken at its dearest
-    bucket: a cached prompt is written at more than the plain input price.
-    """
+    input_tokens = _input_ceiling(request, counted)
     known = price(provider, request.model, own)
     if known is None:
-        return 0.0 if provider in _FREE else None
-    input_tokens = min(_input_ceiling(request), known.context_window)
-    rates = known.rates_for(input_tokens)
-    return (input_tokens * max(rates.input, rates.cache_write) + request.max_tokens * rates.output) / 1_000_000
+        return Bound(0.0 if provider in _FREE else None, input_tokens + request.max_tokens)
+    billed = min(input_tokens, known.context_window)
+    rates = known.rates_for(billed)
+    usd = (billed * max(rates.input, rates.cache_write) + request.max_tokens * rates.output) / 1_000_000
+    return Bound(usd, input_tokens + request.max_tokens)
 
 
-def _input_ceiling(request: Request) -> int:
+def _input_ceiling(request: Request, counted: int | None) -> int:
     texts = [request.system or "", *(_text(block) for turn in request.messages for block in turn.content)]
     texts += [f"{tool.name}{tool.description}{_json(tool.input_schema)}" for tool in request.tools]
     hidden = _PER_TURN_TOKENS * (len(request.messages) + 1)
@@ -140,7 +146,8 @@ def _input_ceiling(request: Request) -> int:
         texts.append(_json(request.output_schema))
     if request.output_schema is not None or request.tools:
         hidden += _HIDDEN_TOKENS
-    return hidden + sum(len(text.encode(errors="replace")) for text in texts)
+    ceiling = hidden + sum(len(text.encode(errors="replace")) for text in texts)
+    return ceiling if counted is None else min(ceiling, hidden + ceil(counted * _COUNT_MARGIN))
 
 
 def _text(block: Block) -> str:

@@ -9,6 +9,9 @@ from typing import Any
 _SLICE_S = 0.1
 """How long one read may block before cancellation is looked at again."""
 _LEAST_S = 0.001
+IDLE_S = 90.0
+"""A stream that has begun and then sends nothing for so long is over. Before its first byte a model may think, or a
+small machine read a long prompt, for as long as the call may take."""
 
 
 class Watch(threading.local):
@@ -16,15 +19,27 @@ class Watch(threading.local):
 
     _end: float = float("inf")
     _cancelled: threading.Event | None = None
+    _streams: bool = False
+    _begun: bool = False
 
     @contextmanager
-    def over(self, timeout_s: float, cancelled: threading.Event | None) -> Iterator[None]:
-        """Watch over what this thread reads and writes inside the block."""
+    def over(self, timeout_s: float, cancelled: threading.Event | None, *, streams: bool = False) -> Iterator[None]:
+        """Watch over what this thread reads and writes inside the block; `streams`: silence has a limit of its own."""
         self._end, self._cancelled = time.monotonic() + timeout_s, cancelled
+        self._streams, self._begun = streams, False
         try:
             yield
         finally:
             self._end, self._cancelled = float("inf"), None
+
+    def heard(self) -> None:
+        """Take note that something came."""
+        self._begun = True
+
+    @property
+    def idle_s(self) -> float:
+        """Seconds that may pass until the next byte."""
+        return IDLE_S if self._streams and self._begun else float("inf")
 
     def left_s(self) -> float:
         """Seconds until the end; none once cancelled."""
@@ -65,15 +80,18 @@ class _Stream:
         self._timed_out = timed_out
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        end = time.monotonic() + (float("inf") if timeout is None else timeout)
+        now, idle_s = time.monotonic(), self._watch.idle_s
+        end = now + (float("inf") if timeout is None else timeout)
         while True:
-            left = min(end - time.monotonic(), self._watch.left_s())
+            silence_left = now + idle_s - time.monotonic()
+            left = min(end - time.monotonic(), silence_left, self._watch.left_s())
             if left <= 0:
-                raise self._timed_out
+                raise self._timed_out(f"the stream sent nothing for {idle_s:g} s" if silence_left <= 0 else "")
             try:
                 data: bytes = self._inner.read(max_bytes, min(left, _SLICE_S))
             except self._timed_out:
                 continue
+            self._watch.heard()
             return data
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:

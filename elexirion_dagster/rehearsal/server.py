@@ -130,7 +130,7 @@ class RehearsalServer:
             case "POST", "/v1/messages/count_tokens":
                 writer.write(plain_json(200, {"input_tokens": tokens(messages.asked(body).texts)}))
             case "POST", "countTokens":
-                writer.write(plain_json(200, {"totalTokens": tokens(Contents().asked(body).texts)}))
+                writer.write(plain_json(200, {"totalTokens": tokens(Contents().asked(_counted(body)).texts)}))
             case "POST", "generateContent" | "streamGenerateContent":
                 await self._model_call(Contents.of(gemini == "streamGenerateContent", incoming.query), body, writer)
             case "POST", path if path in _WIRES:
@@ -164,9 +164,15 @@ def _body(incoming: Incoming) -> Json:
     except ValueError as error:
         raise InputError(f"the body is not JSON: {error}") from error
     turns = "contents" if method_of(incoming.path) else "messages"
-    if not isinstance(body, dict) or not isinstance(body.get(turns), list):
+    if not isinstance(body, dict) or not isinstance(_counted(body).get(turns), list):
         raise InputError(f"the body is not an object with {turns}")
     return body
+
+
+def _counted(body: Mapping[str, Json]) -> Mapping[str, Json]:
+    """Return what a count is asked of: the turns alone, or a whole request."""
+    whole = body.get("generateContentRequest")
+    return whole if isinstance(whole, dict) else body
 
 
 def _kind(fault: Fault) -> str:

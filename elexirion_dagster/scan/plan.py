@@ -18,6 +18,7 @@ from elexirion_dagster.records import Json
 from elexirion_dagster.scan.due import Due, News, due, news
 from elexirion_dagster.scan.standard import Standard, standard_now
 from elexirion_dagster.settings import Settings
+from elexirion_dagster.spec.children import NO_PIPELINES, Pipelines
 from elexirion_dagster.spec.pipeline import Pipeline
 from elexirion_dagster.spec.triggers import Partitions
 from elexirion_dagster.store.home import open_home
@@ -100,6 +101,7 @@ def plan(
     given: Mapping[str, Json],
     settings: Settings,
     *,
+    pipelines: Pipelines = NO_PIPELINES,
     source: Source,
     every: bool = False,
     only: frozenset[str] | None = None,
@@ -115,7 +117,7 @@ def plan(
     known = known_files(*scope)
     moved, notes = _moved(seen.repository, last_commit(*scope), seen.commit or seen.repository.commit)
     told = news(seen.files, seen.left_out, known, moved)
-    now = standard_now(pipeline, home, settings, model)
+    now = standard_now(pipeline, pipelines, home, settings, model)
     asked = {path: blob for path, blob in seen.files.items() if only is None or path in only}
     must, stale = due(asked, known, told.renamed, now, every=every)
     per_file = cost_per_file(*scope) if now.model else 0.0

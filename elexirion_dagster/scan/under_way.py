@@ -12,6 +12,7 @@ from elexirion_dagster.codebase.selection import take, taken_to
 from elexirion_dagster.records import Json, StepResult
 from elexirion_dagster.scan.standard import Models, Slots, standard
 from elexirion_dagster.scan.target import Outcome, Target, lines, outcomes
+from elexirion_dagster.spec.children import Pipelines
 from elexirion_dagster.spec.pipeline import Pipeline
 from elexirion_dagster.store.home import Home
 from elexirion_dagster.store.scan_lock import scanning
@@ -25,6 +26,7 @@ class ScanUnderWay:
     """What a run with partitions does beside its steps."""
 
     pipeline: Pipeline
+    pipelines: Pipelines
     target: Target
     workspace: Path
     cancelled: threading.Event
@@ -57,7 +59,7 @@ class ScanUnderWay:
 
     def lines(self, found: Sequence[Outcome], models: Models, slots: Slots) -> Iterator[dict[str, Json]]:
         """The fields of the `scanned` lines, measured by what this run pinned."""
-        return lines(self.target, standard(self.pipeline, models, slots), found)
+        return lines(self.target, standard(self.pipeline, self.pipelines, models, slots), found)
 
     def key(self, path: str) -> str:
         """The partition of a file."""

@@ -43,6 +43,29 @@ class Retry(Spec):
         return min(self.initial_s * factor, self.max_s)
 
 
+class Amounts(Spec):
+    """So much of each kind; what is absent is not limited."""
+
+    usd: float | None = Field(default=None, ge=0)
+    """Dollars."""
+    tokens: int | None = Field(default=None, ge=0)
+    """Tokens of all four buckets."""
+    seconds: float | None = Field(default=None, gt=0)
+    """Wall time."""
+
+
+class Budget(Amounts):
+    """What a run or a step may spend; checked before each model call against what that call may need at most."""
+
+    call: Amounts | None = None
+    """What any single model call may need; its seconds bound one attempt."""
+
+    @property
+    def in_dollars(self) -> bool:
+        """Whether dollars are limited, and so a price is needed."""
+        return self.usd is not None or (self.call is not None and self.call.usd is not None)
+
+
 class StepBase(Spec):
     """Keys that every step has."""
 
@@ -65,6 +88,8 @@ class StepBase(Spec):
     """Overrides the pipeline's `retry` for this step; on a composite it repeats the whole."""
     timeout_s: float | None = Field(default=None, gt=0, le=86_400)
     """Seconds this step may take in all."""
+    budget: Budget | None = None
+    """What this step and those inside it may spend, recoveries of the run included; for steps that ask a model."""
     continue_on_error: bool = False
     """Go on with the other steps when this one fails; its status is then `failed`."""
     output_to: str | None = None

@@ -1,65 +1,45 @@
 """The semantic check: what a document that has the right shape may still have wrong."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
-from keyword import iskeyword
 from types import MappingProxyType
+from typing import Literal
 
 from elexirion_dagster.errors import ExpressionError
 from elexirion_dagster.expressions import Engine
+from elexirion_dagster.records import Json
 from elexirion_dagster.spec.base import StepBase
+from elexirion_dagster.spec.check_children import check_children
+from elexirion_dagster.spec.check_root import check_root
+from elexirion_dagster.spec.children import NO_PIPELINES, Pipelines, child_of
 from elexirion_dagster.spec.edges import assigned, cycle, edges
+from elexirion_dagster.spec.issues import Issue, Path, meant, unknown
 from elexirion_dagster.spec.llm import LlmStep
 from elexirion_dagster.spec.partitioning import faults as partition_faults
 from elexirion_dagster.spec.pipeline import Pipeline
-from elexirion_dagster.spec.references import Chain, Expression, chains_of, expressions, texts
+from elexirion_dagster.spec.references import Chain, Expression, asks_inside, chains_of, expressions, texts
 from elexirion_dagster.spec.sessions import faults as session_faults
-from elexirion_dagster.spec.steps import ForEachStep, SwitchStep, branches, inner_names, inner_steps
+from elexirion_dagster.spec.steps import (
+    ForEachStep,
+    PipelineStep,
+    SwitchStep,
+    WhileStep,
+    asks_model,
+    branches,
+    inner_names,
+    is_composite,
+)
 
-Path = tuple[str | int, ...]
 RESULT_FIELDS = ("text", "data", "status", "error", "reason", "cost_usd", "duration_s", "usage")
 RUN_FIELDS = ("id", "started_at", "pipeline")
 RESERVED = {"outputs": "the op that evaluates the pipeline's outputs"}
-KEPT_BY_DAGSTER = frozenset(
-    [
-        "arg_dict",
-        "bool",
-        "conf",
-        "config",
-        "context",
-        "dict",
-        "float",
-        "input",
-        "input_arg_dict",
-        "int",
-        "meta",
-        "output",
-        "output_arg_dict",
-        "str",
-        "type",
-    ]
-)
-"""Words that Dagster 1.13 allows as no job's name (its DISALLOWED_NAMES), besides Python's own."""
 RESERVED_IN_ITEMS = dict.fromkeys(("key", "item", "status"), "what every entry of a for_each's results has")
+RESERVED_IN_TURNS = dict.fromkeys(("index", "status"), "what every entry of a while's results has")
+_RESERVED: Mapping[type[StepBase], Mapping[str, str]] = {ForEachStep: RESERVED_IN_ITEMS, WhileStep: RESERVED_IN_TURNS}
 _ROOTS = ("inputs", "steps", "vars", "run")
+_Seen = Literal["above", "others", "all"]
+"""Which steps beside it a step may refer to: those above, all others, or with itself all (of the turn before)."""
 _NAMED = 'Write worktree_of: "{{ inputs.repo }}", with repo an input of type path.'
-_INERT = {
-    "fallback": "a failed run stays failed until it is launched again",
-    "score": "outcomes are recorded without scores",
-    "optimize": "prompts stay as written",
-    "examples": "prompts stay as written",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Issue:
-    """One thing wrong (or, as a warning, doubtful) at a path inside the document."""
-
-    path: Path
-    message: str
-    mend: str | None = None
-    warning: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +50,7 @@ class _Scope:
     env: frozenset[str]
     steps: Mapping[str, StepBase]
     vars: frozenset[str]
+    pipelines: Pipelines
     local: frozenset[str] = frozenset()
 
     def roots(self) -> list[str]:
@@ -77,44 +58,49 @@ class _Scope:
         return [*names, "env"] if self.env else names
 
 
-def check(pipeline: Pipeline, engine: Engine) -> list[Issue]:
-    """Everything wrong with a pipeline that its shape does not show; warnings included, none raised."""
+def check(pipeline: Pipeline, engine: Engine, pipelines: Pipelines = NO_PIPELINES) -> list[Issue]:
+    """Everything wrong with a pipeline that its shape does not show; warnings included, none raised.
+
+    `pipelines` are those it may come to run; what they have wrong themselves is not looked for.
+    """
     return [
-        *_check_steps(pipeline, engine),
-        *_check_graph(pipeline, engine),
-        *_check_outputs(pipeline, engine),
-        *_check_workspace(pipeline, engine),
-        *_check_name(pipeline),
-        *_check_schedule(pipeline),
-        *(Issue(*found) for found in session_faults(pipeline.steps)),
+        *_check_body(pipeline, (), engine, pipelines),
+        *check_children(pipeline, engine, pipelines),
+        *_check_workspace(pipeline, engine, pipelines),
+        *check_root(pipeline),
         *(Issue(*found) for found in partition_faults(pipeline, engine)),
-        *_inert(pipeline),
     ]
 
 
-def _start(pipeline: Pipeline) -> _Scope:
-    return _Scope(frozenset(pipeline.inputs), frozenset(pipeline.env), {}, frozenset())
+def _check_body(pipeline: Pipeline, at: Path, engine: Engine, pipelines: Pipelines) -> Iterator[Issue]:
+    """Steps and outputs of a pipeline that stands at a path of the document."""
+    scope = _start(pipeline, pipelines)
+    yield from _names(pipeline.steps, (*at, "steps"), scope, RESERVED)
+    yield from _walk(pipeline.steps, (*at, "steps"), scope, engine, seen="others")
+    yield from _check_graph(pipeline, at, engine, pipelines)
+    yield from _check_outputs(pipeline, pipeline.outputs, (*at, "outputs"), engine)
+    yield from (Issue((*at, *place), message, mend) for place, message, mend in session_faults(pipeline.steps))
+
+
+def _start(pipeline: Pipeline, pipelines: Pipelines = NO_PIPELINES) -> _Scope:
+    return _Scope(frozenset(pipeline.inputs), frozenset(pipeline.env), {}, frozenset(), pipelines)
 
 
 def _all_vars(pipeline: Pipeline) -> frozenset[str]:
     return frozenset(name for step in pipeline.steps for name in assigned(step))
 
 
-def _check_steps(pipeline: Pipeline, engine: Engine) -> Iterator[Issue]:
-    yield from _names(pipeline.steps, ("steps",), _start(pipeline), RESERVED)
-    yield from _walk(pipeline.steps, ("steps",), _start(pipeline), engine, forward=True)
-
-
-def _walk(steps: tuple[StepBase, ...], at: Path, scope: _Scope, engine: Engine, *, forward: bool) -> Iterator[Issue]:
-    """Check a list of steps; `forward` says whether a step may refer to one below it (only at the top level)."""
+def _walk(steps: tuple[StepBase, ...], at: Path, scope: _Scope, engine: Engine, *, seen: _Seen) -> Iterator[Issue]:
+    """Check a list of steps, each of which may refer to those that `seen` says."""
     everything = {**scope.steps, **{step.name: step for step in steps}}
     for index, step in enumerate(steps):
         path = (*at, index)
-        here = replace(scope, steps=everything) if forward else scope
-        known = replace(here, steps={name: other for name, other in here.steps.items() if name != step.name})
-        beside = steps if forward else steps[:index]
-        yield from _check_step(step, path, known, engine, frozenset(other.name for other in beside))
-        yield from _check_inner(step, path, known, engine)
+        here = scope if seen == "above" else replace(scope, steps=everything)
+        if seen != "all":
+            here = replace(here, steps={name: other for name, other in here.steps.items() if name != step.name})
+        beside = steps if seen == "others" else steps[:index]
+        yield from _check_step(step, path, here, engine, frozenset(other.name for other in beside))
+        yield from _check_inner(step, path, here, engine)
         scope = replace(scope, steps={**scope.steps, step.name: step}, vars=scope.vars | assigned(step))
 
 
@@ -144,18 +130,37 @@ def _check_step(step: StepBase, path: Path, scope: _Scope, engine: Engine, sibli
             yield Issue(
                 (*path, "needs", index),
                 f"needs names {name!r}, which is no other step beside this one that can be done before it",
-                _meant(name, siblings - {step.name}),
+                meant(name, siblings - {step.name}),
             )
-    if step.retry and inner_steps(step):
+    if step.retry and is_composite(step):
         message = f"retry of {step.name!r} would repeat, and pay again for, what came out well inside it"
         yield Issue((*path, "retry"), message, "Put it on the steps inside.")
+    if step.budget is not None and not asks_model(step):
+        message = f"step {step.name!r} asks no model, so it has nothing to spend"
+        yield Issue((*path, "budget"), message, "Remove it; `timeout_s` bounds the step's time.")
     if step.when is False or (isinstance(step.when, str) and step.when.strip("{} ").lower() == "false"):
         message = f"step {step.name!r} can never run"
         yield Issue((*path, "when"), message, "Remove it, or change when.", warning=True)
     for expression in expressions(step):
-        yield from _check_expression(expression, path, scope, engine)
+        yield from _check_expression(expression, path, _scope_of(expression, step, scope, engine), engine)
     if isinstance(step, LlmStep) and step.system:
         yield from _check_system(step.system, (*path, "system"), scope, engine)
+
+
+def _scope_of(expression: Expression, step: StepBase, scope: _Scope, engine: Engine) -> _Scope:
+    """Where a loop's condition is first asked after a turn, it sees what that turn left."""
+    if not isinstance(step, WhileStep) or expression.path != ("condition",):
+        return scope
+    try:
+        after = asks_inside(step, engine)
+    except ExpressionError:
+        return scope
+    return _inside(step, scope) if after else scope
+
+
+def _inside(step: WhileStep, scope: _Scope) -> _Scope:
+    inner = {part.name: part for part in step.steps}
+    return replace(scope, steps={**scope.steps, **inner}, vars=scope.vars | assigned(step))
 
 
 def _check_expression(expression: Expression, path: Path, scope: _Scope, engine: Engine) -> Iterator[Issue]:
@@ -188,38 +193,38 @@ def _check_system(system: str, at: Path, scope: _Scope, engine: Engine) -> Itera
 def _check_chain(chain: Chain, at: Path, scope: _Scope) -> Iterator[Issue]:
     match chain:
         case ("inputs", name, *_) if name not in scope.inputs:
-            yield _unknown(at, f"inputs.{name} is not declared", name, scope.inputs, "Declare it under inputs.")
+            yield unknown(at, f"inputs.{name} is not declared", name, scope.inputs, "Declare it under inputs.")
         case ("env", name, *_) if name not in scope.env:
-            yield _unknown(at, f"env.{name} is not listed", name, scope.env, "List the variable under env.")
+            yield unknown(at, f"env.{name} is not listed", name, scope.env, "List the variable under env.")
         case ("vars", name, *_) if name not in scope.vars:
-            yield _unknown(
+            yield unknown(
                 at, f"vars.{name} is not set by any step above", name, scope.vars, "Add a set step before this one."
             )
         case ("run", name, *_) if name not in RUN_FIELDS:
-            yield _unknown(at, f"run has no field {name!r}", name, RUN_FIELDS)
+            yield unknown(at, f"run has no field {name!r}", name, RUN_FIELDS)
         case ("steps", name, *_) if name not in scope.steps:
-            yield _unknown(at, f"steps.{name} is no step that is done before this one", name, scope.steps)
+            yield unknown(at, f"steps.{name} is no step that is done before this one", name, scope.steps)
         case ("steps", name, *rest):
             yield from _check_result(scope.steps[name], rest, at)
         case (root, *_) if root not in scope.roots():
-            yield _unknown(at, f"{root!r} is not defined here", root, scope.roots())
+            yield unknown(at, f"{root!r} is not defined here", root, scope.roots())
 
 
 def _check_result(step: StepBase, rest: list[str], at: Path) -> Iterator[Issue]:
     fields = (*RESULT_FIELDS, "results") if _has_results(step) else RESULT_FIELDS
     if rest and rest[0] not in fields:
-        yield _unknown(at, f"a {step.type} step has no field {rest[0]!r}", rest[0], fields)  # type: ignore[attr-defined]
+        yield unknown(at, f"a {step.type} step has no field {rest[0]!r}", rest[0], fields)  # type: ignore[attr-defined]
     elif isinstance(step, LlmStep) and rest[:1] == ["data"] and len(rest) > 1:
         schema = step.output_schema()
         if schema is None:
             yield Issue(at, f"steps.{step.name} has no typed data, only text", "Give the step an output, or use .text.")
         elif schema.get("additionalProperties") is False and rest[1] not in schema.get("properties", {}):
             known = schema.get("properties", {})
-            yield _unknown(at, f"the output of {step.name} has no field {rest[1]!r}", rest[1], known)
+            yield unknown(at, f"the output of {step.name} has no field {rest[1]!r}", rest[1], known)
 
 
 def _has_results(step: StepBase) -> bool:
-    return isinstance(step, ForEachStep) or (isinstance(step, LlmStep) and step.samples > 1)
+    return isinstance(step, ForEachStep | WhileStep) or (isinstance(step, LlmStep) and step.samples > 1)
 
 
 def _check_inner(step: StepBase, path: Path, scope: _Scope, engine: Engine) -> Iterator[Issue]:
@@ -227,12 +232,28 @@ def _check_inner(step: StepBase, path: Path, scope: _Scope, engine: Engine) -> I
     if isinstance(step, ForEachStep) and step.as_ in {*scope.local, *_ROOTS, "env", "loop"}:
         yield Issue((*path, "as"), f"the name {step.as_!r} is in use already", "Choose another name for the item.")
     inside = replace(scope, local=scope.local | local)
-    reserved = RESERVED_IN_ITEMS if isinstance(step, ForEachStep) else {}
+    reserved = _RESERVED.get(type(step), {})
     for label, steps in branches(step).items():
         where = (*path, *label.split(".", 1))
         yield from _names(steps, where, inside, reserved)
-        yield from _walk(steps, where, inside, engine, forward=False)
+        if isinstance(step, WhileStep):
+            yield from _walk(steps, where, replace(inside, vars=inside.vars | assigned(step)), engine, seen="all")
+        else:
+            yield from _walk(steps, where, inside, engine, seen="above")
+    if isinstance(step, PipelineStep):
+        yield from _check_child(step, path, scope.pipelines, engine)
     yield from _never(step, path, engine)
+
+
+def _check_child(step: PipelineStep, path: Path, pipelines: Pipelines, engine: Engine) -> Iterator[Issue]:
+    """What stands in this document about the values inside another pipeline, which are seen by nobody else."""
+    child = child_of(step, pipelines)
+    if child is None:
+        return
+    if not isinstance(step.pipeline, str):
+        yield from _check_body(child, (*path, "pipeline"), engine, pipelines)
+    if step.outputs is not None:
+        yield from _check_outputs(child, step.outputs, (*path, "outputs"), engine)
 
 
 def _never(step: StepBase, path: Path, engine: Engine) -> Iterator[Issue]:
@@ -240,39 +261,44 @@ def _never(step: StepBase, path: Path, engine: Engine) -> Iterator[Issue]:
     if isinstance(step, SwitchStep) and _is_constant(step.value, engine):
         message = f"the value {step.value!r} never changes, so one branch is all that can run"
         yield Issue((*path, "value"), message, "Use a template.", warning=True)
+    if isinstance(step, WhileStep) and (
+        isinstance(step.condition, bool) or _is_constant(step.condition, engine, condition=True)
+    ):
+        message = f"the condition {step.condition!r} of {step.name!r} never changes"
+        yield Issue((*path, "condition"), message, "Refer to what the steps inside change.", warning=True)
     if isinstance(step, ForEachStep) and step.items == []:
         message = f"the items of {step.name!r} are an empty list, so its steps can never run"
         yield Issue((*path, "items"), message, "Refer to a list.", warning=True)
 
 
-def _is_constant(template: str, engine: Engine) -> bool:
+def _is_constant(template: str, engine: Engine, *, condition: bool = False) -> bool:
     try:
-        return not engine.references(template)
+        return not engine.references(template, condition=condition)
     except ExpressionError:
         return False
 
 
-def _check_graph(pipeline: Pipeline, engine: Engine) -> Iterator[Issue]:
+def _check_graph(pipeline: Pipeline, at: Path, engine: Engine, pipelines: Pipelines) -> Iterator[Issue]:
     try:
-        loop = cycle(edges(pipeline.steps, engine))
+        loop = cycle(edges(pipeline.steps, engine, pipelines))
     except ExpressionError:
         return
     if loop:
         index = next(i for i, step in enumerate(pipeline.steps) if step.name == loop[0])
         yield Issue(
-            ("steps", index),
+            (*at, "steps", index),
             f"steps wait for one another: {' -> '.join(loop)}",
             "Break the loop: one of them has to go first.",
         )
 
 
-def _check_outputs(pipeline: Pipeline, engine: Engine) -> Iterator[Issue]:
+def _check_outputs(pipeline: Pipeline, outputs: Mapping[str, Json], at: Path, engine: Engine) -> Iterator[Issue]:
     scope = replace(_start(pipeline), steps={step.name: step for step in pipeline.steps}, vars=_all_vars(pipeline))
-    for text in texts(dict(pipeline.outputs), ("outputs",)):
+    for text in texts(dict(outputs), at):
         yield from _check_expression(text, (), scope, engine)
 
 
-def _check_workspace(pipeline: Pipeline, engine: Engine) -> Iterator[Issue]:
+def _check_workspace(pipeline: Pipeline, engine: Engine, pipelines: Pipelines) -> Iterator[Issue]:
     if pipeline.workspace is None:
         return
     at = ("workspace", "worktree_of")
@@ -285,41 +311,7 @@ def _check_workspace(pipeline: Pipeline, engine: Engine) -> Iterator[Issue]:
         if chain[0] != "inputs":
             yield Issue(at, f"worktree_of is settled before the first step, so {chain[0]!r} is not known there", _NAMED)
         else:
-            yield from _check_chain(chain, at, _start(pipeline))
+            yield from _check_chain(chain, at, _start(pipeline, pipelines))
     declared = [pipeline.inputs[chain[1]] for chain in chains if chain[1:] and chain[1] in pipeline.inputs]
     if not chains or any(one.type != "path" for one in declared):
         yield Issue(at, "worktree_of names no input of type path, and the run may work on no other", _NAMED)
-
-
-def _check_name(pipeline: Pipeline) -> Iterator[Issue]:
-    if pipeline.name in KEPT_BY_DAGSTER or iskeyword(pipeline.name):
-        yield Issue(
-            ("name",), f"a job cannot be called {pipeline.name!r}", "Choose another name, and call the file so."
-        )
-
-
-def _check_schedule(pipeline: Pipeline) -> Iterator[Issue]:
-    required = [name for name, declared in pipeline.inputs.items() if declared.required]
-    if pipeline.schedule and required:
-        message = f"a scheduled run has nobody to ask for the input {required[0]!r}"
-        yield Issue(("inputs", required[0]), message, "Give it a default, or remove the schedule.")
-
-
-def _inert(pipeline: Pipeline) -> Iterator[Issue]:
-    for key, instead in _INERT.items():
-        if key in pipeline.model_fields_set:
-            yield Issue(
-                (key,), f"`{key}` is understood but nothing acts on it in this version: {instead}", warning=True
-            )
-
-
-def _unknown(at: Path, message: str, word: str, known: Iterable[str], mend: str | None = None) -> Issue:
-    return Issue(at, message, _meant(word, known) or mend)
-
-
-def _meant(word: str, known: Iterable[str]) -> str | None:
-    names = list(known)
-    close = get_close_matches(word, names, n=1, cutoff=0.6)
-    if close:
-        return f"Did you mean {close[0]!r}?"
-    return f"Known here: {', '.join(sorted(names))}." if names else None

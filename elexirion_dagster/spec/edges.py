@@ -6,25 +6,39 @@ from graphlib import CycleError, TopologicalSorter
 
 from elexirion_dagster.expressions import Engine
 from elexirion_dagster.spec.base import Effect, StepBase
+from elexirion_dagster.spec.children import NO_PIPELINES, Pipelines, child_of
 from elexirion_dagster.spec.pipeline import Pipeline
 from elexirion_dagster.spec.references import chains_of, reads_files, references, texts
 from elexirion_dagster.spec.sessions import sessions
 from elexirion_dagster.spec.set import SetStep
-from elexirion_dagster.spec.steps import ForEachStep, inner_steps
+from elexirion_dagster.spec.steps import ForEachStep, PipelineStep, inner_steps
 
 _ANY = "*"
 """Stands for every variable where a step may read any of them (`vars[name]`)."""
 _RANK: dict[Effect, int] = {"pure": 0, "read": 1, "write": 2}
 
 
-def effect(step: StepBase) -> Effect:
+def effect(step: StepBase, pipelines: Pipelines = NO_PIPELINES) -> Effect:
     """What a step does to the world: its `effects`, else its type's default, else the strongest of its parts."""
+    return _effect(step, pipelines, frozenset())
+
+
+def _effect(step: StepBase, pipelines: Pipelines, inside: frozenset[str]) -> Effect:
+    """The effect of a step inside the pipelines of these names; one that runs itself does no more than once."""
     if step.effects is not None:
         return step.effects
     own: Effect = "write" if step.output_to else step.default_effect()
     if own == "pure" and reads_files(step):
         own = "read"
-    return max((own, *(effect(part) for part in inner_steps(step))), key=_RANK.__getitem__)
+    parts: tuple[StepBase, ...] = inner_steps(step)
+    if isinstance(step, PipelineStep):
+        child = child_of(step, pipelines)
+        if child is None:
+            return "write"
+        named = isinstance(step.pipeline, str)
+        parts = () if named and child.name in inside else child.steps
+        inside |= {child.name} if named else set()
+    return max((own, *(_effect(part, pipelines, inside) for part in parts)), key=_RANK.__getitem__)
 
 
 def assigned(step: StepBase) -> frozenset[str]:
@@ -91,7 +105,9 @@ class _Program:
         self.speakers |= dict.fromkeys(sessions(step), step.name)
 
 
-def edges(steps: tuple[StepBase, ...], engine: Engine) -> dict[str, tuple[str, ...]]:
+def edges(
+    steps: tuple[StepBase, ...], engine: Engine, pipelines: Pipelines = NO_PIPELINES
+) -> dict[str, tuple[str, ...]]:
     """The steps each step waits for, by name, in program order.
 
     Values travel along every edge. An edge that only keeps order is left out where the other edges imply it.
@@ -99,7 +115,7 @@ def edges(steps: tuple[StepBase, ...], engine: Engine) -> dict[str, tuple[str, .
     program = _Program(engine, frozenset(step.name for step in steps))
     found: dict[str, set[str]] = {}
     for step in steps:
-        kind = effect(step)
+        kind = effect(step, pipelines)
         needed = program.dataflow(step)
         implied = _reachable(needed, found)
         order = program.ordering(step, kind) - needed

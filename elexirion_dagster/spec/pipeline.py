@@ -1,76 +1,18 @@
 """The root of a pipeline document."""
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, StringConstraints
 
 from elexirion_dagster.records import Json
-from elexirion_dagster.spec.base import Name, Retry, Spec
+from elexirion_dagster.spec.base import Budget, Name, Retry, Spec
+from elexirion_dagster.spec.inputs import Input
 from elexirion_dagster.spec.llm import Example, Model
 from elexirion_dagster.spec.steps import Step
 from elexirion_dagster.spec.triggers import Fallback, Partitions, Schedule
 from elexirion_dagster.spec.workspace import Workspace
 
-InputType = Literal["string", "path", "integer", "number", "boolean", "list", "object"]
 TagKey = Annotated[str, StringConstraints(pattern=r"^([A-Za-z0-9_.-]{1,63}/)?[A-Za-z0-9_.-]{1,63}$")]
-_PYTHON: dict[InputType, tuple[type, ...]] = {
-    "string": (str,),
-    "path": (str,),
-    "integer": (int,),
-    "number": (int, float),
-    "boolean": (bool,),
-    "list": (list,),
-    "object": (dict,),
-}
-
-
-class Input(Spec):
-    """One declared input; required when it has no default."""
-
-    type: InputType
-    """What the value is; a `path` input is also what the pipeline may read."""
-    default: Json = None
-    """Taken when no value is given."""
-    description: str | None = None
-    """Shown in the Launchpad and by `elexirion list`."""
-    enum: tuple[str, ...] | None = None
-    """The only values allowed, for strings."""
-
-    @property
-    def kind(self) -> str:
-        """The type with its article, for messages."""
-        return f"an {self.type}" if self.type[0] in "aeiou" else f"a {self.type}"
-
-    @property
-    def required(self) -> bool:
-        """Whether a value must be given."""
-        return "default" not in self.model_fields_set
-
-    def accepts(self, value: Json) -> bool:
-        """Whether a value has this input's type (and is one of `enum`)."""
-        if isinstance(value, bool) and self.type != "boolean":
-            return False
-        return isinstance(value, _PYTHON[self.type]) and (self.enum is None or value in self.enum)
-
-    @model_validator(mode="after")
-    def _default_fits(self) -> Self:
-        if self.enum and self.type != "string":
-            raise ValueError("enum is for inputs of type string")
-        if not self.required and self.default is not None and not self.accepts(self.default):
-            allowed = f" out of {list(self.enum)}" if self.enum else ""
-            raise ValueError(f"the default {self.default!r} is not {self.kind}{allowed}")
-        return self
-
-
-class Budget(Spec):
-    """What one run, its recoveries included, may spend; checked before each call."""
-
-    usd: float | None = Field(default=None, ge=0)
-    """Dollars."""
-    tokens: int | None = Field(default=None, ge=0)
-    """Tokens of all four buckets."""
-    seconds: float | None = Field(default=None, gt=0)
-    """Wall time."""
 
 
 class Limits(Spec):
@@ -100,7 +42,7 @@ class Pipeline(Spec):
     model: Model = "auto"
     """Model of the llm steps that name none."""
     budget: Budget = Budget()
-    """What one run may spend."""
+    """What one run may spend, its recoveries included."""
     limits: Limits = Limits()
     """What one run may use of the machine."""
     steps: tuple[Step, ...] = Field(min_length=1)

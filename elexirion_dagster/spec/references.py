@@ -1,14 +1,14 @@
 """Which names a step's templates and conditions refer to."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
 from elexirion_dagster.expressions import Engine
 from elexirion_dagster.records import Json
 from elexirion_dagster.spec.base import StepBase
-from elexirion_dagster.spec.steps import inner_names, inner_steps
+from elexirion_dagster.spec.steps import WhileStep, inner_names, inner_steps
 from elexirion_dagster.spec.transform import Operation, TransformStep, Unique
 
 Kind = Literal["template", "condition"]
@@ -34,9 +34,10 @@ def expressions(step: StepBase) -> Iterator[Expression]:
     for field in step.conditions:
         value = getattr(step, field)
         if isinstance(value, str):
-            yield Expression((field,), value, "condition")
+            local = inner_names(step) if field == "condition" else frozenset[str]()
+            yield Expression((field,), value, "condition", local)
     for field, value in step.template_values():
-        local = inner_names(step) if field == "key" else frozenset[str]()
+        local = inner_names(step) if field == "key" else frozenset()
         yield from _strings((field.removesuffix("_"),), value, local)
     if isinstance(step, TransformStep):
         for index, operation in enumerate(step.ops):
@@ -114,11 +115,21 @@ def references(step: StepBase, engine: Engine) -> frozenset[Chain]:
     inner = {chain for part in inner_steps(step) for chain in references(part, engine)}
     local = inner_names(step)
     siblings = {part.name for part in inner_steps(step)}
-    return frozenset(own) | {
-        chain
-        for chain in inner
-        if chain[0] not in local and not (chain[0] == "steps" and len(chain) > 1 and chain[1] in siblings)
-    }
+    if isinstance(step, WhileStep):
+        own = {chain for chain in own if not _leads_to(chain, siblings)}
+    return frozenset(own) | {chain for chain in inner if chain[0] not in local and not _leads_to(chain, siblings)}
+
+
+def _leads_to(chain: Chain, names: Container[str]) -> bool:
+    return chain[0] == "steps" and len(chain) > 1 and chain[1] in names
+
+
+def asks_inside(step: WhileStep, engine: Engine) -> bool:
+    """Whether a loop's condition refers to the steps inside, so that it can only be asked after the first turn."""
+    if isinstance(step.condition, bool):
+        return False
+    names = {part.name for part in step.steps}
+    return any(_leads_to(chain, names) for chain in engine.references(step.condition, condition=True))
 
 
 def reads_files(step: StepBase) -> bool:

@@ -1,9 +1,10 @@
 """What a step is given: its scope, its deadline, and the run's shared means."""
 
+import hashlib
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -11,12 +12,15 @@ from elexirion_dagster.calls import Calls
 from elexirion_dagster.errors import Cancelled, ElexirionError, InputError, PolicyError
 from elexirion_dagster.expressions import Engine
 from elexirion_dagster.providers.catalog import ModelRef
-from elexirion_dagster.records import Json, StepResult
+from elexirion_dagster.records import Json, StepError, StepResult
 from elexirion_dagster.redact import Redactor
-from elexirion_dagster.spec.base import Retry
+from elexirion_dagster.reservations import Allowance
+from elexirion_dagster.spec.base import Budget, Retry
 from elexirion_dagster.spec.llm import LlmStep, Model
+from elexirion_dagster.spec.pipeline import Pipeline
 from elexirion_dagster.spec.references import References
 from elexirion_dagster.spec.steps import Step
+from elexirion_dagster.steps.children import Children
 from elexirion_dagster.steps.partials import Partials
 from elexirion_dagster.steps.threads import Threads
 from elexirion_dagster.store.journal import JournalWriter
@@ -50,6 +54,12 @@ class Pins(Protocol):
     def slot(self, step: LlmStep, name_path: str) -> Slot:
         """The slot of the step at a path of names such as `review.look`."""
 
+    def env(self, pipeline: Pipeline) -> Mapping[str, str]:
+        """The environment variables that a pipeline lists, as far as they are set."""
+
+    def inside(self, pipeline: Pipeline, *, named: bool) -> "Pins":
+        """The same for the steps of a pipeline inside; a named one keeps its prompts under its own name."""
+
 
 class View(dict[str, Json]):
     """A step result as templates see it; remembers digests of its parts."""
@@ -76,6 +86,7 @@ def view(result: StepResult) -> View:
 class Shared:
     """What all steps of one run share."""
 
+    root_run: str
     engine: Engine
     references: References
     calls: Calls
@@ -93,6 +104,11 @@ class Shared:
     """Called with path, items done, items failed, items in all, and a note."""
     partials: Partials
     """Hears the answers of model calls while they come in."""
+    children: Children
+    under_way: tuple[str, ...]
+    """The pipelines around the step, the run's own first; inline ones have no name that could be met again."""
+    inside: str
+    """Path of the pipeline step around the step; nothing at the top."""
     sessions: Sessions
     tool_log: ToolLog
     due: Callable[[], dict[str, Json]] | None = None
@@ -108,6 +124,7 @@ class StepContext:
     scope: Scope
     shared: Shared
     run_step: Callable[[Step, "StepContext"], StepResult]
+    allowance: Allowance
     deadline: float | None = None
 
     def evaluate(self, value: Json) -> Json:
@@ -135,8 +152,28 @@ class StepContext:
             scope=scope,
             shared=self.shared,
             run_step=self.run_step,
+            allowance=self.allowance,
             deadline=self.deadline,
         )
+
+    def conversation(self, session: str) -> str:
+        """The name under which a session is kept: inside a pipeline step it is one of its own."""
+        if not self.shared.inside:
+            return session
+        return f"{session}_in_{hashlib.sha256(self.shared.inside.encode()).hexdigest()[:12]}"
+
+    def told(self, error: ElexirionError) -> StepError:
+        """An error as a result carries it, secrets left out."""
+        return StepError(error.cause, self.shared.redactor.text(error.message), error.mend)
+
+    def under(self, budget: Budget | None) -> "StepContext":
+        """This context under the step's own budget too, in an account that recoveries of the run go on with."""
+        if budget is None:
+            return self
+        allowance = self.allowance.under(f"step:{self.shared.root_run}:{self.path}", budget)
+        end = None if budget.seconds is None else time.monotonic() + budget.seconds
+        ends = [at for at in (self.deadline, end) if at is not None]
+        return replace(self, allowance=allowance, deadline=min(ends, default=None))
 
     def time_left_s(self, most: float = 3600.0) -> float:
         """Seconds until the deadline, at most `most`. Raises ElexirionError (timeout) when there are none."""

@@ -4,10 +4,10 @@ from dataclasses import replace
 
 from elexirion_dagster.records import Message, StepResult, TextBlock
 from elexirion_dagster.spec.llm import LlmStep
-from elexirion_dagster.steps.asking import Asking, echoed
+from elexirion_dagster.steps.answers.asking import Asking, echoed
+from elexirion_dagster.steps.answers.question import Question, question
+from elexirion_dagster.steps.answers.sample import sampled
 from elexirion_dagster.steps.context import StepContext
-from elexirion_dagster.steps.question import Question, question
-from elexirion_dagster.steps.sample import sampled
 
 
 def run(step: LlmStep, ctx: StepContext) -> StepResult:
@@ -20,12 +20,13 @@ def run(step: LlmStep, ctx: StepContext) -> StepResult:
     if session is None:
         return _answer(asked, ctx, step.samples)
     lasting = session.scope == "pipeline"
-    history = ctx.shared.sessions.history(ctx.path, session.name, lasting=lasting, max_tokens=session.max_tokens)
+    name = ctx.conversation(session.name)
+    history = ctx.shared.sessions.history(ctx.path, name, lasting=lasting, max_tokens=session.max_tokens)
     result = _answer(replace(asked, history=history), ctx, step.samples)
     if result.status == "succeeded":
         said = [(turn.role, _redacted(turn, ctx)) for turn in asked.turns]
         turns = [*said, ("assistant", echoed(result.text or ""))]
-        ctx.shared.sessions.add(ctx.path, session.name, turns, lasting=lasting)
+        ctx.shared.sessions.add(ctx.path, name, turns, lasting=lasting)
     return result
 
 

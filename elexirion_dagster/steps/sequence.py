@@ -47,31 +47,34 @@ def run_sequence(
         assigned.update(result.vars)
         if result.status == "failed" and not step.continue_on_error:
             break
-    return _sequel(steps, results, views, assigned)
+    return sequel_of(steps, results, views, assigned)
 
 
-def _sequel(
+def sequel_of(
     steps: Sequence[Step], results: Sequence[StepResult], views: Mapping[str, Json], assigned: Mapping[str, Json]
 ) -> Sequel:
+    """What steps came to by their results, which stand in the order of the steps and may be fewer."""
     failed = [
         result
         for step, result in zip(steps, results, strict=False)
         if result.status == "failed" and not step.continue_on_error
     ]
     skipped = bool(results) and all(result.status == "skipped" for result in results)
+    degraded = [result for result in results if result.status == "degraded"]
     status: Status = "succeeded"
+    reason = None
     if failed:
         status = "failed"
     elif skipped:
-        status = "skipped"
-    elif any(result.status == "degraded" for result in results):
-        status = "degraded"
+        status, reason = "skipped", results[0].reason
+    elif degraded:
+        status, reason = "degraded", degraded[0].reason
     return Sequel(
         status=status,
         views=views,
         last=results[-1] if results else None,
         error=failed[0].error if failed else None,
-        reason=results[0].reason if skipped else None,
+        reason=reason,
         cost_usd=add_costs(results),
         usage=add_usage(results),
         vars=assigned,

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 from elexirion_dagster.errors import InputError
 from elexirion_dagster.records import Json, StepResult
 from elexirion_dagster.spec.sql import SqlStep
-from elexirion_dagster.steps.cells import Cells
 from elexirion_dagster.steps.context import StepContext
-from elexirion_dagster.steps.query_columns import wanted_columns
-from elexirion_dagster.steps.shapes import NULL, quoted, sql_type
-from elexirion_dagster.steps.tables import Source, source
+from elexirion_dagster.steps.tables.cells import Cells
+from elexirion_dagster.steps.tables.query_columns import wanted_columns
+from elexirion_dagster.steps.tables.shapes import NULL, quoted, sql_type
+from elexirion_dagster.steps.tables.source import Source, source
 
 if TYPE_CHECKING:
     import duckdb

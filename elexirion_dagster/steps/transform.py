@@ -8,10 +8,10 @@ from elexirion_dagster.prompting.parse import checker
 from elexirion_dagster.records import Json, StepResult
 from elexirion_dagster.spec.transform import Operation, Sort, TransformStep, Unique, Validate
 from elexirion_dagster.steps.context import StepContext
-from elexirion_dagster.steps.extracts import extracted
-from elexirion_dagster.steps.figures import figures, figures_by_group
-from elexirion_dagster.steps.joins import joined
-from elexirion_dagster.steps.rows import Rows, check_count, identity
+from elexirion_dagster.steps.records.extracts import extracted
+from elexirion_dagster.steps.records.figures import figures, figures_by_group
+from elexirion_dagster.steps.records.joins import joined
+from elexirion_dagster.steps.records.rows import Rows, check_count, identity
 from elexirion_dagster.templating.meter import kind
 
 _SHOWN = 5

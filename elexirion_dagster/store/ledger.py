@@ -5,6 +5,7 @@ import sqlite3
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from elexirion_dagster.errors import PolicyError
 from elexirion_dagster.store.home import Home
@@ -12,6 +13,14 @@ from elexirion_dagster.store.ledger_file import LedgerFile, lives
 
 _NANO = 1_000_000_000
 """Dollars are kept as whole nano-dollars: sums of floats drift, and ten times 0.1 must fit into 1."""
+
+PRICE_MEND = (
+    "Put its price into a file and name that in ELEXIRION_PRICES (a price of 0 counts it as free), "
+    "or limit tokens instead of dollars."
+)
+"""How to mend that a budget in dollars meets a model without a known price."""
+Lacking = Literal["price", "usd", "tokens"]
+"""What keeps a call from being held."""
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS scopes (
@@ -30,7 +39,10 @@ ON CONFLICT DO UPDATE SET nano_usd = nano_usd + excluded.nano_usd, tokens = toke
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """What a scope (`run:<root_run>`, `day:2026-11-22`) may cost in all; None: counted, not limited."""
+    """What a scope may cost in all; None: counted, not limited.
+
+    Scopes are `run:<root_run>`, `step:<root_run>:<path with item keys>` and `day:2026-11-22`.
+    """
 
     scope: str
     usd: float | None
@@ -75,6 +87,11 @@ class Ledger:
             db.execute("INSERT INTO reservations VALUES (?, ?, ?, ?, ?, ?)", row)
         return reservation
 
+    def has_room(self, limits: Sequence[Limit], *, usd: float | None, tokens: int) -> bool:
+        """Whether `reserve` would hold these bounds now; nothing is held."""
+        with self.file.transaction() as db:
+            return not any(_lacking(db, limit, usd, tokens) for limit in limits)
+
     def settle(self, reservation: str, *, usd: float | None, tokens: int) -> None:
         """Put what it really came to in place of the bounds; `usd` None (not known) leaves the bound standing."""
         with self.file.transaction() as db:
@@ -99,20 +116,48 @@ def _replace(db: sqlite3.Connection, reservation: str, usd: float | None, tokens
         db.executemany(_ADD, [(scope, *change) for scope in json.loads(scopes)])
 
 
-def _check(db: sqlite3.Connection, limit: Limit, usd: float | None, tokens: int) -> None:
+def _lacking(db: sqlite3.Connection, limit: Limit, usd: float | None, tokens: int) -> Lacking | None:
     nano_now, tokens_now = _sum(db, limit.scope)
     if limit.usd is not None and usd is None:
-        raise PolicyError(
-            f"{limit.scope} may cost ${limit.usd:.6g}, and the price of this model is not known",
-            cause="budget_exceeded",
-            mend="Put its price into a file and name that in ELEXIRION_PRICES, or limit `budget.tokens` instead.",
-        )
+        return "price"
     if limit.usd is not None and nano_now + _nano(usd) > _nano(limit.usd):
-        spend = _spend(db, limit.scope)
-        raise _exceeded(limit, f"${limit.usd:.6g}", f"${spend.usd:.6g}", f"${spend.reserved_usd:.6g}", f"${usd:.6g}")
-    if limit.tokens is not None and tokens_now + tokens > limit.tokens:
-        spend = _spend(db, limit.scope)
-        raise _exceeded(limit, f"{limit.tokens} tokens", f"{spend.tokens}", f"{spend.reserved_tokens}", f"{tokens}")
+        return "usd"
+    return "tokens" if limit.tokens is not None and tokens_now + tokens > limit.tokens else None
+
+
+def _check(db: sqlite3.Connection, limit: Limit, usd: float | None, tokens: int) -> None:
+    lacking = _lacking(db, limit, usd, tokens)
+    if lacking is None:
+        return
+    whose, raised = _words(limit.scope)
+    if lacking == "price":
+        raise PolicyError(
+            f"{whose} may cost ${limit.usd:.6g}, and the price of this model is not known",
+            cause="budget_exceeded",
+            mend=PRICE_MEND,
+        )
+    spend = _spend(db, limit.scope)
+    if lacking == "usd":
+        most, asked = f"${limit.usd:.6g}", f"${usd or 0.0:.6g}"
+        spent, reserved = f"${spend.usd:.6g}", f"${spend.reserved_usd:.6g}"
+    else:
+        most, asked = f"{limit.tokens} tokens", f"{tokens}"
+        spent, reserved = f"{spend.tokens}", f"{spend.reserved_tokens}"
+    message = f"{whose} may spend {most}: {spent} are spent and {reserved} reserved, this call may need {asked}"
+    mend = f"Raise {raised}, lower `max_tokens`, or take a cheaper model."
+    raise PolicyError(message, cause="budget_exceeded", mend=mend)
+
+
+def _words(scope: str) -> tuple[str, str]:
+    """Whose budget a scope is, and what sets it."""
+    kind, _, rest = scope.partition(":")
+    match kind:
+        case "day":
+            return "today's runs", "ELEXIRION_BUDGET_USD_PER_DAY or ELEXIRION_BUDGET_TOKENS_PER_DAY"
+        case "step":
+            return f"the step {rest.partition(':')[2]}", "its `budget`"
+        case _:
+            return "this run and what continues it", "the pipeline's `budget`"
 
 
 def _sum(db: sqlite3.Connection, scope: str) -> tuple[int, int]:
@@ -132,11 +177,3 @@ def _spend(db: sqlite3.Connection, scope: str) -> Spend:
 
 def _nano(usd: float | None) -> int:
     return 0 if usd is None else max(round(usd * _NANO), 0)
-
-
-def _exceeded(limit: Limit, most: str, spent: str, reserved: str, asked: str) -> PolicyError:
-    whole = "today's runs" if limit.scope.startswith("day:") else "this run and what continues it"
-    message = f"{whole} may spend {most}: {spent} are spent and {reserved} reserved, this call may need {asked}"
-    raised = "ELEXIRION_BUDGET_USD_PER_DAY" if limit.scope.startswith("day:") else "the pipeline's `budget`"
-    mend = f"Raise {raised}, lower `max_tokens`, or take a cheaper model."
-    return PolicyError(message, cause="budget_exceeded", mend=mend)

@@ -18,7 +18,7 @@ Row = dict[str, Json]
 SEVERITIES = ("critical", "high", "medium", "low", "info")
 _SHOWN = (
     *("path", "line", "column", "end_line", "end_column", "severity", "confidence"),
-    *("message", "snippet", "snippet_hash", "symbol", "url", "fingerprint"),
+    *("message", "snippet", "snippet_hash", "symbol", "url", "fix", "fingerprint"),
 )
 _KNOWLEDGE = ("blob", "ruleset", "model", "prompt_version", "commit", "scanned_at")
 

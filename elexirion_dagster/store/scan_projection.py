@@ -128,5 +128,7 @@ def _rows(connection: "duckdb.DuckDBPyConnection", sql: str, *params: Json) -> l
         row = dict(zip(names, values, strict=True))
         for at in times:
             row[names[at]] = None if values[at] is None else str(values[at])
+        if row.get("fix") is not None:
+            row["fix"] = json.loads(row["fix"])
         rows.append(row)
     return rows

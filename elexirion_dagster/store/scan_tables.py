@@ -1,6 +1,7 @@
 """The tables of scans: lines as they came, what folding them night by night makes of them, and views for readers."""
 
 _LINES = """
+ALTER TABLE findings ADD COLUMN fix JSON;
 ALTER TABLE findings ADD COLUMN symbol VARCHAR;
 ALTER TABLE findings ADD COLUMN fingerprint VARCHAR;
 CREATE TABLE looks (root_run VARCHAR, run VARCHAR, tenant VARCHAR, ts TIMESTAMP, step_path VARCHAR, tools JSON);
@@ -37,8 +38,9 @@ CREATE TABLE lives (
     finding VARCHAR, pipeline VARCHAR, repo VARCHAR, fingerprint VARCHAR, known_as VARCHAR[], path VARCHAR,
     paths VARCHAR[], line BIGINT, "column" BIGINT, end_line BIGINT, end_column BIGINT, tool VARCHAR, rule VARCHAR,
     severity VARCHAR, confidence VARCHAR, message VARCHAR, snippet VARCHAR, snippet_hash VARCHAR, symbol VARCHAR,
-    url VARCHAR, first_seen TIMESTAMP, first_night BIGINT, last_seen TIMESTAMP, last_night BIGINT, nights BIGINT,
-    reopened_night BIGINT, fixed_at TIMESTAMP, fixed_night BIGINT, excluded VARCHAR, touched BIGINT, before JSON
+    url VARCHAR, fix JSON, first_seen TIMESTAMP, first_night BIGINT, last_seen TIMESTAMP, last_night BIGINT,
+    nights BIGINT, reopened_night BIGINT, fixed_at TIMESTAMP, fixed_night BIGINT, excluded VARCHAR, touched BIGINT,
+    before JSON
 );
 CREATE TABLE nights (
     pipeline VARCHAR, repo VARCHAR, position BIGINT, night VARCHAR, number BIGINT, started_at TIMESTAMP,
@@ -86,7 +88,7 @@ WITH newest AS (
         LEFT JOIN covered USING (finding) CROSS JOIN today
 )
 SELECT finding, fingerprint, pipeline, repo, path, line, "column", end_line, end_column, rule, tool, severity,
-    confidence, message, snippet, snippet_hash, symbol, url, CASE
+    confidence, message, snippet, snippet_hash, symbol, url, fix, CASE
         WHEN fixed_night IS NOT NULL THEN 'fixed' WHEN hidden IS NOT NULL THEN 'suppressed'
         WHEN reopened_night = position THEN 'reopened' WHEN first_night = position THEN 'new'
         ELSE 'open' END AS state,

@@ -4,13 +4,13 @@ from typing import Any
 
 
 class Keyed(list[Any]):
-    """A list of maps; `results['src/a.py']` is the entry whose `key` is that."""
+    """A list of maps; `results['src/a.py']` is the entry whose `key` is that, where entries have one."""
 
     __slots__ = ("_positions",)
 
     def __init__(self, entries: list[Any]) -> None:
         super().__init__(entries)
-        self._positions = {entry["key"]: position for position, entry in enumerate(entries)}
+        self._positions = {entry["key"]: position for position, entry in enumerate(entries) if "key" in entry}
 
     def has(self, key: str) -> bool:
         """Whether an entry has this key."""

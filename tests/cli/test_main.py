@@ -248,6 +248,20 @@ def test_a_budget_that_is_used_up_is_3(elexirion_here, pipeline, monkeypatch):
     assert "budget" in err
 
 
+@pytest.mark.parametrize("as_json", [(), ("--json",)])
+def test_a_budget_in_dollars_and_an_unknown_price_is_3_before_anything_runs(
+    elexirion_here, pipeline, monkeypatch, as_json
+):
+    first = "steps:\n  - {name: touched, type: files, write: {path: x.txt, text: x}}"
+    pipeline(ASKING.replace("steps:", first))
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-ant-api03-not-a-key")
+    code, out, err = elexirion_here("run", "asking", "--model", "anthropic/claude-of-tomorrow", *as_json)
+    assert code == 3
+    assert "the price of anthropic/claude-of-tomorrow is not known" in out + err
+    assert "ELEXIRION_PRICES" in out + err
+    assert elexirion_here("outcomes", "--sql", "select count(*) as steps from steps", "--json")[1].count("0") == 1
+
+
 def test_a_wrong_key_is_told_with_the_variable_to_set(elexirion_here, pipeline, monkeypatch):
     pipeline(ASKING)
     monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-ant-api03-abcdefghijklmnopqrstuvwxyz")

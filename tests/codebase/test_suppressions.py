@@ -1,3 +1,4 @@
+import subprocess
 from datetime import date
 
 import pytest
@@ -66,3 +67,28 @@ def test_a_link_out_of_the_repository_is_not_followed(tmp_path):
     (repository / FILE).symlink_to(outside)
     with pytest.raises(InputError, match=r"suppressions.yaml cannot be used: .*leads out"):
         load(repository)
+
+
+def git(folder, *words):
+    who = ["-c", "user.name=Test", "-c", "user.email=test@example.org"]
+    return subprocess.run(["git", *who, *words], cwd=folder, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def test_a_commit_has_its_own_file_whatever_lies_in_the_folder(git_repository):
+    without = git(git_repository, "rev-parse", "HEAD")
+    (git_repository / ".elexirion").mkdir()
+    (git_repository / FILE).write_text(f"suppressions:\n{ENTRY}")
+    git(git_repository, "add", ".")
+    git(git_repository, "commit", "-q", "-m", "lives with it")
+    commit = git(git_repository, "rev-parse", "HEAD")
+    (git_repository / FILE).write_text("suppressions: [")
+    assert [one.owner for one in load(git_repository, commit)] == ["ada"]
+    assert load(git_repository, without) == ()
+    (git_repository / FILE).unlink()
+    (git_repository / FILE).symlink_to("/etc/hostname")
+    git(git_repository, "add", ".")
+    git(git_repository, "commit", "-q", "-m", "a link")
+    with pytest.raises(InputError, match="no regular file"):
+        load(git_repository, git(git_repository, "rev-parse", "HEAD"))
+    with pytest.raises(InputError, match="cannot be read"):
+        load(git_repository, "0" * 40)

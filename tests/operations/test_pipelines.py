@@ -2,7 +2,10 @@ import pytest
 
 from elexirion_dagster.dialects.load import load_string
 from elexirion_dagster.errors import InputError
-from elexirion_dagster.operations.pipelines import read_inputs
+from elexirion_dagster.operations.launch import execute
+from elexirion_dagster.operations.pipelines import check, choose, read_inputs
+from elexirion_dagster.settings import Settings
+from elexirion_dagster.tags import MODEL_TAG
 
 PIPELINE = load_string("""
 name: typed
@@ -48,3 +51,34 @@ def test_a_word_that_does_not_fit_is_named(word):
 
 def test_of_two_words_for_one_input_the_last_counts():
     assert read_inputs(PIPELINE, ("count=1", "count=2")) == {"count": 2}
+
+
+@pytest.fixture
+def in_a_folder_with_pipelines(tmp_path, monkeypatch):
+    """A settings object, and `./pipelines_yaml` holding a pipeline that runs another by its name."""
+    folder = tmp_path / "pipelines_yaml"
+    folder.mkdir()
+    (folder / "inner.yaml").write_text("name: inner\nsteps: [{name: s, type: set, vars: {x: 1}}]\n")
+    (folder / "outer.yaml").write_text(
+        "name: outer\nsteps:\n"
+        "- {name: idle, type: llm, prompt: x}\n"
+        "- {name: sub, type: pipeline, pipeline: inner, outputs: {x: '{{ vars.x }}'}}\n"
+        "outputs: {x: '{{ steps.sub.data.x }}'}\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    return Settings(home=tmp_path / "home")
+
+
+def test_a_check_finds_pipelines_by_name_and_warns_of_smells(in_a_folder_with_pipelines):
+    ((file, loaded),) = check(["outer"], in_a_folder_with_pipelines)
+    assert file.name == "outer.yaml"
+    assert [(problem.line, problem.message) for problem in loaded.warnings] == [
+        (3, "nothing uses what the step 'idle' comes to, and it does nothing else")
+    ]
+
+
+def test_a_pipeline_that_runs_another_by_name_is_one_dagster_run(in_a_folder_with_pipelines):
+    chosen = choose("outer", (), in_a_folder_with_pipelines)
+    run_id = "0a0a0a0a-0000-4000-8000-00000000000a"
+    finished = execute(chosen.file, {}, run_id=run_id, tags={MODEL_TAG: "none"}, settings=in_a_folder_with_pipelines)
+    assert (finished.status, finished.outputs) == ("succeeded", {"x": 1})

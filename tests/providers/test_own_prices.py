@@ -3,7 +3,7 @@ import json
 import pytest
 
 from elexirion_dagster.errors import InputError
-from elexirion_dagster.providers.pricing import cost_usd, own_prices, price, upper_bound_usd
+from elexirion_dagster.providers.pricing import cost_usd, own_prices, price, upper_bound
 from elexirion_dagster.records import Message, Request, TextBlock, Usage
 
 ROW = {"input": 1, "output": 2, "cache_read": 0.5, "cache_write": 1.5, "context_window": 1000, "max_output": 100}
@@ -30,7 +30,7 @@ def test_own_prices_go_before_the_known_ones_and_add_to_them(own):
 def test_a_server_that_is_not_here_can_be_given_a_price(own):
     prices = own(**{"local/hosted": ROW})
     assert cost_usd("local", "hosted", Usage(1_000_000, 0), prices) == 1.0
-    assert upper_bound_usd("local", ASKED, prices) > 0
+    assert upper_bound("local", ASKED, prices).usd > 0
     assert cost_usd("local", "another", Usage(1_000_000, 0), prices) == 0.0
 
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from elexirion_dagster.providers.pricing import cost_usd, price, upper_bound_tokens, upper_bound_usd
+from elexirion_dagster.providers.pricing import cost_usd, price, upper_bound
 from elexirion_dagster.records import (
     Message,
     Request,
@@ -42,21 +42,21 @@ def test_a_long_request_is_billed_at_the_long_rates_as_a_whole():
 @pytest.mark.parametrize("provider", ["local", "fake", "embedded"])
 def test_models_that_run_here_cost_nothing(provider):
     assert cost_usd(provider, "whatever", Usage(9, 9)) == 0.0
-    assert upper_bound_usd(provider, request("x")) == 0.0
+    assert upper_bound(provider, request("x")).usd == 0.0
 
 
 def test_an_unknown_price_is_none_and_not_zero():
     assert cost_usd("anthropic", "claude-unheard-of", Usage(9, 9)) is None
-    assert upper_bound_usd("anthropic", request("x", model="claude-unheard-of")) is None
+    assert upper_bound("anthropic", request("x", model="claude-unheard-of")).usd is None
 
 
 @given(st.text(), st.integers(1, 10_000))
 def test_no_usage_of_one_token_per_byte_exceeds_the_bounds(text, max_tokens):
     asked = request(text, max_tokens=max_tokens)
     size = len(text.encode(errors="replace"))
-    assert upper_bound_tokens(asked) >= size + max_tokens
+    assert upper_bound("anthropic", asked).tokens >= size + max_tokens
     for usage in (Usage(size, max_tokens), Usage(0, max_tokens, size, 0), Usage(0, max_tokens, 0, size)):
-        assert cost_usd("anthropic", asked.model, usage) <= upper_bound_usd("anthropic", asked)
+        assert cost_usd("anthropic", asked.model, usage) <= upper_bound("anthropic", asked).usd
 
 
 @pytest.mark.parametrize(
@@ -73,13 +73,13 @@ def test_no_usage_of_one_token_per_byte_exceeds_the_bounds(text, max_tokens):
     ],
 )
 def test_every_part_of_a_request_counts(more):
-    assert upper_bound_tokens(request("", max_tokens=1, **more)) > 5000
+    assert upper_bound("anthropic", request("", max_tokens=1, **more)).tokens > 5000
 
 
 def test_the_bound_in_dollars_stops_at_the_context_window():
     known = price("anthropic", "claude-opus-4-5")
     ceiling = (known.context_window * known.rates.cache_write + 10 * known.rates.output) / 1e6
-    assert upper_bound_usd("anthropic", request("x" * 10_000_000, max_tokens=10)) == pytest.approx(ceiling)
+    assert upper_bound("anthropic", request("x" * 10_000_000, max_tokens=10)).usd == pytest.approx(ceiling)
 
 
 @pytest.mark.parametrize("name", TABLE["models"])

@@ -200,3 +200,64 @@ def test_outputs_are_checked():
 )
 def test_steps_that_nothing_can_reach_are_doubtful(step, warning):
     assert any(warning in message for message in warnings(step))
+
+
+ASKS = "{name: i, type: llm, prompt: x}"
+LOOP = '{name: on, type: while, max_iterations: 2, condition: "%s", steps: [%s]}'
+
+
+@pytest.mark.parametrize(
+    ("condition", "inner", "message"),
+    [
+        ("{{ steps.nobody.text == 'x' }}", ASKS, "steps.nobody is no step"),
+        ("{{ vars.z }}", "{name: i, type: set, vars: {z: 1}}", "vars.z is not set by any step above"),
+        ("{{ loop.index < 2 }} and", ASKS, "one expression"),
+        ("{{ loop.index < 2 }}", "{name: index, type: llm, prompt: x}", "is kept for what every entry of a while's"),
+        ("{{ loop.index < 2 }}", "{name: i, type: llm, prompt: '{{ steps.j.text }}'}", "steps.j is no step"),
+    ],
+)
+def test_what_is_wrong_with_a_loop_is_refused(condition, inner, message):
+    assert [message in problem.message for problem in of(LOOP % (condition, inner))] == [True]
+
+
+def test_a_loops_steps_may_refer_to_the_turn_before():
+    inner = "{name: i, type: set, vars: {z: '{{ steps.j.text or steps.i.data }}'}}, {name: j, type: llm, prompt: x}"
+    assert warnings(LOOP % ("{{ steps.i.data and vars.z }}", inner)) == []
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "while, condition: true, steps: [{name: i, type: llm, prompt: x}]",
+        "pipeline, pipeline: {steps: [{name: i, type: llm, prompt: x}]}",
+    ],
+)
+def test_a_composite_is_not_repeated_as_a_whole(kind):
+    (problem,) = of(f"{{name: s, type: {kind}, retry: {{max_attempts: 2}}}}")
+    assert "would repeat, and pay again for" in problem.message
+
+
+@pytest.mark.parametrize("condition", ["true", "{{ 1 < 2 }}", "1 < 2"])
+def test_a_condition_that_nothing_changes_is_doubtful(condition):
+    (message,) = warnings(LOOP.replace('"%s"', "%s" if condition == "true" else '"%s"') % (condition, ASKS))
+    assert "never changes" in message
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        "{name: s, type: set, vars: {x: 1}, budget: {usd: 1}}",
+        "{name: e, type: for_each, items: [1], budget: {tokens: 1}, steps: [{name: s, type: set, vars: {x: 1}}]}",
+    ],
+)
+def test_a_budget_where_nothing_is_spent_is_refused(step):
+    (problem,) = of(step)
+    assert "asks no model, so it has nothing to spend" in problem.message
+    assert problem.line == 8
+
+
+@pytest.mark.parametrize(
+    "budget", ["{usd: -1}", "{euro: 1}", "{call: {usd: x}}", "{call: {call: {usd: 1}}}", "{seconds: 0}"]
+)
+def test_a_budget_of_another_form_is_refused(budget):
+    assert of(f"{{name: b, type: llm, prompt: x, budget: {budget}}}")

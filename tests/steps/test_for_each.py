@@ -1,10 +1,11 @@
 import threading
 
 import pytest
+from gated import Gate
 
 from elexirion_dagster.errors import Cancelled
 from elexirion_dagster.providers.base import ProviderError
-from elexirion_dagster.providers.fake import FakeProvider, Rule
+from elexirion_dagster.providers.fake import Rule
 from elexirion_dagster.steps.threads import Threads
 
 ASK = """
@@ -24,25 +25,6 @@ steps:
 
 def ask(parallel=4, more=""):
     return ASK % {"parallel": parallel, "more": more}
-
-
-class Gate(FakeProvider):
-    """Answers only when `parties` calls are inside at once; counts how many are."""
-
-    def __init__(self, parties):
-        super().__init__()
-        self.barrier = threading.Barrier(parties)
-        self.inside = self.peak = 0
-        self.lock = threading.Lock()
-
-    def send(self, request, **options):
-        with self.lock:
-            self.inside += 1
-            self.peak = max(self.peak, self.inside)
-        self.barrier.wait(timeout=20)
-        with self.lock:
-            self.inside -= 1
-        return super().send(request, **options)
 
 
 def gated(start, text, parties, **options):
@@ -72,9 +54,9 @@ def test_no_more_than_max_parallel_items_are_under_way(start):
 
 def test_the_cap_on_threads_bounds_one_fan_out(start):
     text = "limits: {threads: 3}\n" + ask(parallel=50)
-    rehearsed, gate = gated(start, text, 4, items=list(range(8)))
+    rehearsed, gate = gated(start, text, 3, items=list(range(9)))
     rehearsed.all()
-    assert gate.peak == 4  # three threads and the op's own
+    assert gate.peak == 3  # the op's own among them
 
 
 NESTED = """
@@ -114,6 +96,30 @@ def test_nested_fan_outs_share_the_cap_and_do_not_deadlock(start):
         f"{row}x7" for row in range(20)
     ]
     assert peak[0] <= before + 1 + 10
+
+
+FIFTY_TIMES_FIFTY = """
+model: fake
+limits: {threads: 8}
+steps:
+  - name: rows
+    type: for_each
+    items: "{{ range(50) | list }}"
+    max_parallel: 50
+    steps:
+      - name: columns
+        type: for_each
+        items: "{{ range(50) | list }}"
+        as: column
+        max_parallel: 50
+        steps: [{name: cell, type: llm, prompt: "{{ item }}x{{ column }}"}]
+"""
+
+
+def test_fifty_times_fifty_calls_use_all_of_the_cap_and_no_more(start):
+    eight = Gate(8, times=1)
+    rows = start(FIFTY_TIMES_FIFTY, opened={"fake": eight}).all()["rows"]
+    assert (rows.status, eight.calls, eight.peak) == ("succeeded", 2500, 8)
 
 
 def test_a_permit_that_comes_free_later_is_used():
@@ -273,3 +279,20 @@ steps:
     result = one(text, items=["a", "b"])
     assert result.cost_usd == 0.0
     assert result.usage.total_tokens > 0
+
+
+def test_a_thread_from_elsewhere_waits_for_a_permit_unless_the_run_is_cancelled():
+    threads, cancelled, entered = Threads(1), threading.Event(), threading.Event()
+
+    def enter():
+        with threads.seat(deadline=None, cancelled=cancelled):
+            entered.set()
+
+    with threads.seat(deadline=None, cancelled=cancelled):
+        waiting = threading.Thread(target=enter)
+        waiting.start()
+        assert not threads.take()
+        cancelled.set()
+        assert entered.wait(20)
+    waiting.join(20)
+    assert threads.take()

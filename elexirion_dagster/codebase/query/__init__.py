@@ -1,0 +1,1 @@
+"""Questions about a code base: symbols, imports, dependents, impact; one file of rules per language."""

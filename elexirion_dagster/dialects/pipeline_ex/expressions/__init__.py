@@ -1,0 +1,1 @@
+"""Expressions of pipeline_ex, turned into ours: text to tree to text."""

@@ -1,0 +1,1 @@
+"""Steps of pipeline_ex, turned into ours."""

@@ -1,0 +1,61 @@
+"""What may be wrong with a document's root keys beside its steps: name, schedule, keys that nothing acts on."""
+
+from collections.abc import Iterator
+from keyword import iskeyword
+
+from elexirion_dagster.spec.issues import Issue
+from elexirion_dagster.spec.pipeline import Pipeline
+
+KEPT_BY_DAGSTER = frozenset(
+    [
+        "arg_dict",
+        "bool",
+        "conf",
+        "config",
+        "context",
+        "dict",
+        "float",
+        "input",
+        "input_arg_dict",
+        "int",
+        "meta",
+        "output",
+        "output_arg_dict",
+        "str",
+        "type",
+    ]
+)
+"""Words that Dagster 1.13 allows as no job's name (its DISALLOWED_NAMES), besides Python's own."""
+_INERT = {
+    "fallback": "a failed run stays failed until it is launched again",
+    "score": "outcomes are recorded without scores",
+    "optimize": "prompts stay as written",
+    "examples": "prompts stay as written",
+}
+
+
+def check_root(pipeline: Pipeline) -> list[Issue]:
+    """Everything wrong with the root keys."""
+    return [*_check_name(pipeline), *_check_schedule(pipeline), *_inert(pipeline)]
+
+
+def _check_name(pipeline: Pipeline) -> Iterator[Issue]:
+    if pipeline.name in KEPT_BY_DAGSTER or iskeyword(pipeline.name):
+        yield Issue(
+            ("name",), f"a job cannot be called {pipeline.name!r}", "Choose another name, and call the file so."
+        )
+
+
+def _check_schedule(pipeline: Pipeline) -> Iterator[Issue]:
+    required = [name for name, declared in pipeline.inputs.items() if declared.required]
+    if pipeline.schedule and required:
+        message = f"a scheduled run has nobody to ask for the input {required[0]!r}"
+        yield Issue(("inputs", required[0]), message, "Give it a default, or remove the schedule.")
+
+
+def _inert(pipeline: Pipeline) -> Iterator[Issue]:
+    for key, instead in _INERT.items():
+        if key in pipeline.model_fields_set:
+            yield Issue(
+                (key,), f"`{key}` is understood but nothing acts on it in this version: {instead}", warning=True
+            )

@@ -1,0 +1,1 @@
+"""How an llm step comes to its answer."""

@@ -1,0 +1,1 @@
+"""Lists of records as SQL tables, and rows as records again."""
