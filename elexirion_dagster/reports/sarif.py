@@ -119,7 +119,7 @@ def _life(finding: Record) -> Record:
 def _fixes(finding: Record) -> Record:
     """The tool's own change of the text, where it knows one that is safe."""
     edits = finding.get("fix")
-    if not isinstance(edits, list | tuple) or not edits:
+    if not isinstance(edits, list | tuple) or not edits or finding.get("state") == "fixed":
         return {}
     replacements = [{"deletedRegion": _span(edit), "insertedContent": {"text": edit["text"]}} for edit in edits]
     change = {"artifactLocation": _artifact(finding["path"]), "replacements": replacements}

@@ -4,8 +4,10 @@ import itertools
 import shutil
 from dataclasses import dataclass, field
 
+import duckdb
 import pytest
 
+from elexirion_dagster.store import migrations
 from elexirion_dagster.store.database import ingest, query
 from elexirion_dagster.store.home import Home, open_home
 from elexirion_dagster.store.journal import JournalWriter
@@ -210,12 +212,28 @@ def test_lines_of_a_scan_that_are_not_what_they_should_be_are_left_out_or_taken_
     repository.scan({"a.py": "1"}, findings=[found("a.py")])
     with JournalWriter(repository.home, root_run="bad", run="bad") as journal:
         journal.append("scanned", path="mark", pipeline=3, repo=REPO, files=[])
+        journal.append("scanned", path="mark", pipeline=PIPELINE, repo=REPO, night=2**63 - 1, files=[])
         journal.append("scanned", path="mark", pipeline=PIPELINE, repo=REPO, night=2, files=[{"blob": "b"}])
         journal.append("feedback", finding=["x"], repo=REPO, verdict="accepted")
         odd = {"path": "a.py", "blob": ["b"], "status": {"x": 1}, "reason": "\x1b[31m\ud800"}
         journal.append("scanned", path=7, pipeline=PIPELINE, repo=REPO, night="two", files=[odd], deleted=[None, 5])
     report = ingest(repository.home)
     assert report.skipped == 3
+    assert next_night(repository.home, PIPELINE, REPO) == 2
+    assert repository.states() == [("a.py", "B602", "new")]
+
+
+def test_tables_of_an_older_program_are_filled_anew_with_what_it_passed_over(repository):
+    repository.scan({"a.py": "1"}, findings=[found("a.py")])
+    (file,) = repository.home.journal.glob("*/*.jsonl")
+    with duckdb.connect(repository.home.outcomes_db) as old:
+        old.execute("CREATE TABLE _migrations (name VARCHAR, applied_at TIMESTAMP)")
+        for migration in migrations.MIGRATIONS[:2]:
+            migration(old)
+            old.execute("INSERT INTO _migrations VALUES (?, NULL)", [migration.__name__])
+        place = file.relative_to(repository.home.journal).as_posix()
+        old.execute("INSERT INTO _files VALUES (?, ?)", [place, file.stat().st_size])
+    assert not ingest(repository.home).rebuilt
     assert repository.states() == [("a.py", "B602", "new")]
 
 
