@@ -92,7 +92,8 @@ def _found(fields: Row) -> Iterator[tuple[str, Row]]:
     tools = fields.get("tools")
     yield "looks", {**head, "tools": tools if isinstance(tools, list) else None}
     for file in fields.get("unparsed") or ():
-        yield "unread", {**head, "path": file["path"], "tool": file["tool"], "reason": file.get("reason")}
+        if isinstance(file, dict):  # whatever it is, the findings beside it count
+            yield "unread", {**head, **{name: file.get(name) for name in ("path", "tool", "reason")}}
 
 
 def _scanned(fields: Row) -> Iterator[tuple[str, Row]]:

@@ -237,6 +237,20 @@ def test_tables_of_an_older_program_are_filled_anew_with_what_it_passed_over(rep
     assert repository.states() == [("a.py", "B602", "new")]
 
 
+def test_odd_text_in_findings_and_paths_does_not_stop_the_scans_that_follow(repository):
+    odd = "a\x00\ud800\u202e\x1b[31m|::..\n'\".py"
+    strange = {**found(odd), "message": "\x00" * 100_000, "line": "three", "severity": ["high"], "fix": "\x00"}
+    repository.scan({odd: "1"}, findings=[strange, {"path": odd}, {"rule": "R"}], unparsed=["x", {"path": odd}])
+    repository.scan({"b.py": "1"}, findings=[found("b.py")])
+    ((path, mark, state),) = query_all(repository, "path, fingerprint, state", "rule = 'B602' AND path <> 'b.py'")
+    assert (path, mark[:6], state) == (odd.replace("\ud800", "?"), "bandit", "open")
+
+
+def query_all(repository, columns, where):
+    ingest(repository.home)
+    return query(repository.home, f"SELECT {columns} FROM finding_states WHERE {where}").rows  # noqa: S608  the test's
+
+
 def test_a_journal_without_scans_is_read_as_before(home):
     with JournalWriter(home, root_run="old", run="old") as journal:
         journal.append(
