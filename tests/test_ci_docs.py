@@ -23,11 +23,12 @@ def test_the_workflow_has_what_a_runner_asks_for():
     assert steps[0]["with"]["fetch-depth"] == 0
 
 
-def test_the_hook_is_one_that_pre_commit_takes(tmp_path):
-    clientlib = pytest.importorskip("pre_commit.clientlib")
-    file = tmp_path / ".pre-commit-config.yaml"
-    file.write_text(yaml.safe_dump(BLOCKS[1]))
-    assert clientlib.load_config(file)["repos"][0]["hooks"][0]["pass_filenames"] is False
+def test_the_hook_is_one_that_pre_commit_takes():
+    (repo,) = BLOCKS[1]["repos"]
+    (hook,) = repo["hooks"]
+    assert repo["repo"] == "local"
+    assert hook.keys() >= {"id", "name", "entry", "language"}
+    assert hook["pass_filenames"] is False
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -71,8 +71,10 @@ def scan(path: str, *, only_plan: bool, every: bool, diff: str | None, fail_on: 
     if only_plan:
         _show_plan(found, as_json=chosen.as_json)
         return 0
-    finished = _scanned(found, chosen, settings) if found.plan or found.plan.first else None
-    return _told(found, finished, scans.standing(found, settings), fail_on=fail_on, as_json=chosen.as_json)
+    finished = _scanned(found, chosen, settings) if found.plan or _is_empty(found) else None
+    now = scans.standing(found, settings)
+    scanned = scans.files_scanned(finished, settings) if finished else 0
+    return _told(found, finished, now, scanned=scanned, fail_on=fail_on, as_json=chosen.as_json)
 
 
 def _scanned(found: scans.Scan, chosen: Options, settings: Settings) -> "Finished":
@@ -91,13 +93,21 @@ def _told(
     finished: "Finished | None",
     now: scans.Standing,
     *,
+    scanned: int,
     fail_on: scans.Bar | None,
     as_json: bool,
 ) -> int:
     """Show what came of it; returns the exit code."""
     over = now.over(fail_on) if fail_on else []
     if as_json:
-        click.echo(json.dumps(_record(found, finished, now, over), ensure_ascii=False, indent=2, default=str))
+        click.echo(
+            json.dumps(
+                {**_record(found, finished, now, over), "files_scanned": scanned},
+                ensure_ascii=False,
+                indent=2,
+                default=str,
+            )
+        )
     else:
         _show(found, finished, now)
         if over:
@@ -119,7 +129,6 @@ def _record(found: scans.Scan, finished: "Finished | None", now: scans.Standing,
     }
     return {
         **(as_record(finished) if finished else nothing),
-        "files_scanned": _scanned_files(found, finished),
         "files": len(found.plan.tree.files),
         "notes": list(found.plan.notes),
         "waiting": found.plan.waiting,
@@ -128,14 +137,13 @@ def _record(found: scans.Scan, finished: "Finished | None", now: scans.Standing,
     }
 
 
-def _scanned_files(found: scans.Scan, finished: "Finished | None") -> int:
-    if finished is None or finished.status != "succeeded":
-        return 0
-    return len(found.plan.due)
+def _is_empty(found: scans.Scan) -> bool:
+    """Whether there is no file at all, which the first scan of a folder reports like any other."""
+    return found.plan.first and not found.plan.tree.files
 
 
 def _show(found: scans.Scan, finished: "Finished | None", now: scans.Standing) -> None:
-    if finished is not None and (found.plan.due or found.plan.first or finished.status != "succeeded"):
+    if finished is not None and (found.plan.due or _is_empty(found) or finished.status != "succeeded"):
         show_finished(finished)
     else:
         report = scans.report_of(found, now)

@@ -1,6 +1,7 @@
 """What git's objects say: a branch's head, the files of a commit, what was renamed; and asking the remote for news."""
 
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ _FETCH_S = 600.0
 _LIMITS = Limits(memory_mb=16_384, output_bytes=512 * 1024 * 1024)  # git maps whole packs
 _READ_BYTES = 64 * 1024 * 1024
 _READ_FILES = 2000
+_CREDENTIALS = re.compile(r"//[^/@\s]+@")
 _REMOTE = "refs/remotes/origin/"
 _FETCH = (
     *("-c", "core.hooksPath=/dev/null"),
@@ -87,8 +89,9 @@ def fetch(root: Path, branch: str | None) -> None:
         limits=Limits(memory_mb=16_384, file_mb=64 * 1024),
     )
     if done.exit_code != 0:
+        why = _CREDENTIALS.sub("//", _said(done))
         raise ElexirionError(
-            f"git fetch of {wanted} in {root} failed: {_said(done)}",
+            f"git fetch of {wanted} in {root} failed: {why}",
             cause="connection",
             mend="Try it by hand there; if it cannot work without a question, set up a key or leave fetch out.",
         )
@@ -169,10 +172,16 @@ def generated(root: Path, paths: Iterable[str], commit: str | None, scratch: Pat
     source = []
     if commit is not None:
         environment, source = {"GIT_INDEX_FILE": str(scratch / "index")}, ["--cached"]
-        _git(root, "read-tree", commit, env=environment)
+        read = _git(root, "read-tree", commit, env=environment)
+        if read.exit_code != 0:
+            raise _gone(root, commit, read)
     asked = "".join(f"{path}\0" for path in paths)
     words = ("-c", "core.attributesFile=/dev/null", "check-attr", *source, "-z", "--stdin", *names)
-    said = _git(root, *words, stdin=asked, env=environment).stdout.split("\0")
+    done = _git(root, *words, stdin=asked, env=environment)
+    if done.exit_code != 0:
+        message = f"git in {root} cannot say which files are generated: {_said(done)}"
+        raise ElexirionError(message, cause="command_failed", mend="Look at the repository's .gitattributes.")
+    said = done.stdout.split("\0")
     found: dict[str, str] = {}
     for path, name, value in zip(said[::3], said[1::3], said[2::3], strict=False):
         if value in ("set", "true"):

@@ -159,8 +159,8 @@ def _taken_out(root: Path, selection: Selection, commit: str, paths: Iterable[st
     known = {entry.path: entry for entry in entries(root, commit)}
     skipped = [{"path": path, "reason": ABSENT} for path in paths if path not in known]
     picked = [known[path] for path in sorted(set(paths)) if path in known]
-    unfit = [(entry.path, entry.reason or _too_large(entry.size, selection)) for entry in picked]
-    skipped += [{"path": path, "reason": why} for path, why in unfit if why]
+    unfit = [(entry, entry.reason or _too_large(entry.size, selection)) for entry in picked]
+    skipped += [{"path": entry.path, "reason": why, "blob": entry.blob} for entry, why in unfit if why]
     left_out = {entry["path"] for entry in skipped}
     picked = [entry for entry in picked if entry.path not in left_out]
     by_blob: dict[str, list[Entry]] = {}
@@ -171,7 +171,7 @@ def _taken_out(root: Path, selection: Selection, commit: str, paths: Iterable[st
     for blob, data in contents(root, {blob: same[0].size for blob, same in by_blob.items()}):
         for entry in by_blob[blob]:
             if why := _put(folder, entry.path, data):
-                skipped.append({"path": entry.path, "reason": why})
+                skipped.append({"path": entry.path, "reason": why, "blob": entry.blob})
             else:
                 files.append(_record(folder, entry, data[:_HEAD_BYTES]))
     return FileList(sorted(files, key=lambda file: file["path"]), "git", None, skipped)

@@ -43,10 +43,12 @@ def show_files(
         for one in found
         if one.status == "scanned"
     ]
-    others = {new: old for old, new in scan.target.batch.renamed.items()} if found or scan.target.batch.renamed else {}
-    for path in others.keys() - {one.path for one in found}:
-        told = {**about, "renamed_from": clean(others[path])}
-        done.append(dg.AssetMaterialization(key, partition=scan.key(path), metadata=told))
+    seen = {one.path for one in found}
+    done += [
+        dg.AssetMaterialization(key, partition=scan.key(new), metadata={**about, "renamed_from": clean(old)})
+        for old, new in sorted(scan.target.batch.renamed.items())
+        if new not in seen
+    ]
     events = [_event(context, DagsterEventType.ASSET_MATERIALIZATION, StepMaterializationData(one)) for one in done]
     for one in found:
         if one.status == "failed":

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from elexirion_dagster.codebase import suppressions
 from elexirion_dagster.codebase.files import list_files
-from elexirion_dagster.codebase.history import changed_since
+from elexirion_dagster.codebase.history import changed_since, entries
 from elexirion_dagster.codebase.identity import repository
 from elexirion_dagster.codebase.selection import Batch
 from elexirion_dagster.dialects.load import load_any
@@ -22,7 +22,7 @@ from elexirion_dagster.settings import Settings
 from elexirion_dagster.spec.partitioning import BATCH
 from elexirion_dagster.spec.pipeline import Pipeline
 from elexirion_dagster.store.home import open_home
-from elexirion_dagster.store.scan_history import states
+from elexirion_dagster.store.scan_history import scanned_by, states
 from elexirion_dagster.store.scan_lock import refuse_if_busy
 from elexirion_dagster.store.scans import known_files, next_night
 
@@ -78,7 +78,8 @@ def prepare(
     touched = [*paths, *(str(one["path"]) for one in list_files(place.root, git="changed").files)]
     found = plan(pipeline, inputs, settings, source="tree", every=every, only=frozenset(touched), model=model)
     known = known_files(home, pipeline.name, place.identity)
-    before = tuple(sorted({*found.news.renamed, *touched} - known.keys()))
+    there = {entry.path for entry in entries(place.root, base) if entry.reason is None}
+    before = tuple(sorted(({*found.news.renamed, *touched} & there) - known.keys()))
     return Scan(file, pipeline, found, Batch(commit=base, files=before, night=found.night) if before else None)
 
 
@@ -90,8 +91,10 @@ def run(scan: Scan, *, run_id: str, model: str | None, stream: bool, settings: S
 
     if scan.base is not None:
         before = {**scan.inputs, BATCH: scan.base.to_json()}
-        execute(scan.file, before, run_id=str(uuid.uuid4()), tags=model_tags(NO_MODEL), settings=settings)
-    batch = next(scan.plan.batches(None), Batch(branch=scan.plan.tree.branch, night=scan.plan.night))
+        done = execute(scan.file, before, run_id=str(uuid.uuid4()), tags=model_tags(NO_MODEL), settings=settings)
+        if done.status != "succeeded":
+            return done
+    batch = next(scan.plan.batches(None), Batch(branch=scan.plan.tree.branch, files=(), night=scan.plan.night))
     if len(scan.plan.due) == len(scan.plan.tree.files):
         batch = replace(batch, files=None)
     if scan.base is not None:
@@ -142,6 +145,11 @@ def standing(scan: Scan, settings: Settings) -> Standing:
     home = open_home(settings.home)
     known_files(home, scan.pipeline.name, scan.plan.tree.repository.identity)
     return Standing(states(home, scan.pipeline.name, scan.plan.tree.repository.identity))
+
+
+def files_scanned(finished: "Finished", settings: Settings) -> int:
+    """How many files a run scanned, as the journal has it."""
+    return scanned_by(open_home(settings.home), finished.run)
 
 
 def report_of(scan: Scan, now: Standing) -> Report:

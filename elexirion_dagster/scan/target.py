@@ -80,7 +80,7 @@ def outcomes(pipeline: Pipeline, target: Target, results: Mapping[str, StepResul
     }
     for entry in data["skipped"]:
         status: FileStatus = "failed" if entry["reason"] == ABSENT else "excluded"
-        found[entry["path"]] = Outcome(entry["path"], None, status, entry["reason"])
+        found[entry["path"]] = Outcome(entry["path"], entry.get("blob"), status, entry["reason"])
     for file in data["files"]:
         path = file["path"]
         if path in failed:

@@ -68,6 +68,11 @@ def test_ci_fails_on_what_a_branch_adds_and_on_nothing_that_was_there(record, gi
     assert (code, [one["path"] for one in found["failing"]]) == (3, ["src/more.py"])
 
 
+def test_a_branch_without_a_change_scans_nothing(record, git_repository):
+    found, code = record(git_repository, "--diff", "HEAD", "--fail-on", "new-info", "--no-model")
+    assert (code, found["files_scanned"], found["failing"]) == (0, 0, [])
+
+
 def test_a_bar_on_what_is_open_fails_while_it_is_there(record, git_repository):
     assert record(git_repository, "--fail-on", "high")[1] == 3
     assert record(git_repository, "--fail-on", "high")[1] == 3

@@ -4,9 +4,9 @@ import subprocess
 
 import pytest
 
-from elexirion_dagster.codebase.history import changed_since, head, renames
+from elexirion_dagster.codebase.history import changed_since, fetch, head, renames
 from elexirion_dagster.codebase.selection import ABSENT, Batch, Selection, discover, take
-from elexirion_dagster.errors import InputError
+from elexirion_dagster.errors import ElexirionError, InputError
 
 
 class Code:
@@ -171,3 +171,33 @@ def test_what_is_no_revision_is_refused(code, ref):
     code.commit()
     with pytest.raises(InputError, match="revision"):
         changed_since(code.root, ref)
+
+
+def test_a_folder_of_a_repository_has_only_its_own_files(code, tmp_path):
+    code.put("a.py", "1\n")
+    code.put("sub/b.py", "2\n")
+    commit = code.commit()
+    inside = code.root / "sub"
+    assert listed(discover(inside, Selection(), commit)) == listed(discover(inside, Selection(), None))
+    taken = take(inside, Selection(), Batch(commit=commit, files=("b.py",)), tmp_path / "work")
+    assert (tmp_path / "work" / "repository" / "b.py").read_text() == "2\n"
+    assert listed(taken)[0].keys() == {"b.py"}
+
+
+def test_fetching_runs_no_hook_and_tells_no_password(code, tmp_path):
+    code.write(a="1\n")
+    code.commit()
+    code.git("clone", "-q", str(code.root), str(tmp_path / "clone"))
+    hook = tmp_path / "clone" / ".git" / "hooks" / "reference-transaction"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text(f"#!/bin/sh\ntouch {tmp_path / 'ran'}\n")
+    hook.chmod(0o755)
+    code.write(a="2\n")
+    new = code.commit()
+    fetch(tmp_path / "clone", None)
+    assert head(tmp_path / "clone", None, fetched=True) == (new, "main")
+    assert not (tmp_path / "ran").exists()
+    code.git("remote", "add", "origin", "https://user:secret-word@127.0.0.1:9/none.git")
+    with pytest.raises(ElexirionError, match="git fetch of main") as failed:
+        fetch(code.root, None)
+    assert "secret-word" not in str(failed.value)

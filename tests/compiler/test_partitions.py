@@ -226,3 +226,11 @@ def test_what_the_repository_suppresses_is_read_out_of_the_commit(place, instanc
     requests = place.tick(instance)
     assert all(result.success for result in place.run(instance, requests))
     assert place.known().keys() == {"a.py", "b.py", "c.py"}
+
+
+def test_a_binary_file_is_looked_at_once_and_then_known(place, instance):
+    (place.root / "d.py").write_bytes(b"\0\1")
+    place.commit()
+    place.run(instance, place.tick(instance))
+    assert place.known()["d.py"].status == "excluded"
+    assert place.tick(instance).endswith("nothing is due")
