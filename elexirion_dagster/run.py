@@ -16,7 +16,7 @@ from typing import Any
 
 from elexirion_dagster.calls import Calls
 from elexirion_dagster.codebase.files import read_text
-from elexirion_dagster.errors import InputError
+from elexirion_dagster.errors import ElexirionError, InputError
 from elexirion_dagster.expressions import Engine
 from elexirion_dagster.inputs import complete_inputs, granted
 from elexirion_dagster.pins import RunPins, check_prices
@@ -30,7 +30,7 @@ from elexirion_dagster.reservations import Allowance, Reservations
 from elexirion_dagster.runner import Runner
 from elexirion_dagster.settings import Settings
 from elexirion_dagster.spec.base import Amounts
-from elexirion_dagster.spec.children import NO_PIPELINES, Pipelines, reached
+from elexirion_dagster.spec.children import NO_PIPELINES, Pipelines, may_ask_model, reached
 from elexirion_dagster.spec.files import MAX_FILE_KB
 from elexirion_dagster.spec.pipeline import Pipeline
 from elexirion_dagster.spec.references import References
@@ -108,6 +108,7 @@ class Run:
             self._shared = self._share(workspace.folder)
             self._announce()
             check_prices(pipeline, pipelines, self._pins, self._prices, day=_day(settings))
+            self._model = self._first_model()
             self._opened = opening.pop_all()
 
     def _settled(self, complete: dict[str, Json]) -> dict[str, Json]:
@@ -202,6 +203,16 @@ class Run:
             tags=dict(self.info.tags),
         )
 
+    def _first_model(self) -> str | None:
+        """The model that the pipeline's `model` leads to; one that cannot be found is told by the step that asks it."""
+        if not may_ask_model(self.pipeline.steps, self._pipelines):
+            return None
+        try:
+            models = self._pins.models(None)
+        except ElexirionError:
+            return None
+        return str(models[0]) if models else None
+
     def scope(self, upstream: Mapping[str, StepResult]) -> dict[str, Any]:
         """What templates see after the steps in `upstream`, which stand in program order."""
         variables = {name: value for result in upstream.values() for name, value in result.vars.items()}
@@ -209,7 +220,12 @@ class Run:
             "inputs": self.inputs,
             "steps": {name: view(result) for name, result in upstream.items()},
             "vars": variables,
-            "run": {"id": self.info.root_run, "started_at": self._started_at, "pipeline": self.pipeline.name},
+            "run": {
+                "id": self.info.root_run,
+                "started_at": self._started_at,
+                "pipeline": self.pipeline.name,
+                "model": self._model,
+            },
             **({"env": self._pins.env(self.pipeline)} if self.pipeline.env else {}),
         }
 
