@@ -1,3 +1,4 @@
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,8 @@ def test_it_compiles_to_a_job_whose_graph_is_the_file(shipped, home_path):
 @pytest.mark.parametrize("model", ["fake", "none"])
 def test_it_runs_on_the_fake_and_without_a_model(shipped, model, start, git_repository):
     text = shipped.read_text()
+    (git_repository / "pool.ex").write_text("defmodule Pool do\n  def stop(pid), do: Process.exit(pid, :kill)\nend\n")
+    subprocess.run(["git", "add", "pool.ex"], cwd=git_repository, check=True)
     pipeline = load_any(shipped).pipeline
     inputs = {name: str(git_repository) for name, declared in pipeline.inputs.items() if declared.type == "path"}
     rehearsed = start(text, tags={"elexirion/model": model}, **inputs)
