@@ -158,4 +158,6 @@ def _rejected(path: str, claim: Record, reason: str, redactor: Redactor) -> dict
     """A claim that does not count, as far as somebody who wonders needs it."""
     kept = {name: claim.get(name) for name in ("line", "rule", "severity", "quote", "message")}
     told: dict[str, Any] = redactor.tree({"path": path, "reason": reason, **kept})
-    return {name: value[:_SHOWN] if isinstance(value, str) and name != "path" else value for name, value in told.items()}
+    return {
+        name: value[:_SHOWN] if isinstance(value, str) and name != "path" else value for name, value in told.items()
+    }

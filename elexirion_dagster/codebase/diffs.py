@@ -83,7 +83,9 @@ def _blobs_of(git: _Git, since: str) -> dict[str, str]:
     """Path to blob of every file that a commit has below the root."""
     verified = ask(git.program, git.root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{since}^{{commit}}")
     if verified.exit_code != 0:
-        raise InputError(f"{git.root} has no commit {since!r}", mend="Name a commit, a branch or a tag; fetch it first.")
+        raise InputError(
+            f"{git.root} has no commit {since!r}", mend="Name a commit, a branch or a tag; fetch it first."
+        )
     listed = git("ls-tree", "-r", "-z", verified.stdout.strip(), "--", ".")
     entries = (entry.split("\t", 1) for entry in listed.split("\0") if entry)
     return {path: meta.split()[2] for meta, path in entries}

@@ -37,9 +37,7 @@ def _line_of(root: Path, file: Mapping[str, Any], contains: str) -> int | None:
     return text.count("\n", 0, at) + 1 if at >= 0 else None
 
 
-def find_symbols(
-    code: Code, *, name: str | None, kinds: Sequence[str], of: Sequence[str] | None = None
-) -> Answer:
+def find_symbols(code: Code, *, name: str | None, kinds: Sequence[str], of: Sequence[str] | None = None) -> Answer:
     """`{path, line, end_line, name, kind, parent, public, language}` of every definition, or of those in some files."""
     if of is not None:
         asked = frozenset(of)
