@@ -16,6 +16,7 @@ from typing import Any
 
 from elexirion_dagster.calls import Calls
 from elexirion_dagster.codebase.files import read_text
+from elexirion_dagster.codebase.selection import Batch
 from elexirion_dagster.errors import ElexirionError, InputError
 from elexirion_dagster.expressions import Engine
 from elexirion_dagster.inputs import complete_inputs, granted
@@ -28,6 +29,8 @@ from elexirion_dagster.records import Json, StepResult, dollars
 from elexirion_dagster.redact import Redactor
 from elexirion_dagster.reservations import Allowance, Reservations
 from elexirion_dagster.runner import Runner
+from elexirion_dagster.scan.target import Outcome, target_of
+from elexirion_dagster.scan.under_way import ScanUnderWay
 from elexirion_dagster.settings import Settings
 from elexirion_dagster.spec.base import Amounts
 from elexirion_dagster.spec.children import NO_PIPELINES, Pipelines, may_ask_model, reached
@@ -40,7 +43,7 @@ from elexirion_dagster.steps.context import Shared, StepContext, view
 from elexirion_dagster.steps.partials import Partials
 from elexirion_dagster.steps.threads import Threads
 from elexirion_dagster.store.holding import Held
-from elexirion_dagster.store.home import open_home
+from elexirion_dagster.store.home import Home, open_home
 from elexirion_dagster.store.journal import JournalWriter
 from elexirion_dagster.store.ledger import Ledger
 from elexirion_dagster.store.replay import Replay
@@ -61,6 +64,14 @@ class RunInfo:
     inputs: Mapping[str, Json]
     tags: Mapping[str, str]
     trigger: str
+    batch: Batch | None = None
+    """What a pipeline with partitions is to scan; None: every file."""
+
+    @property
+    def account(self) -> str:
+        """Where the run's budget is kept; the batches of one scan share theirs."""
+        shared = self.batch.scan if self.batch else None
+        return f"scan:{shared}" if shared else f"run:{self.root_run}"
 
 
 class Run:
@@ -105,6 +116,7 @@ class Run:
             self._deadline = None if seconds is None else time.monotonic() + seconds
             workspace = opening.enter_context(workspace_of(home, info.root_run))
             opening.enter_context(self._worktree(workspace))
+            self.scan = self._begin_scan(opening, home, workspace.folder)
             self._shared = self._share(workspace.folder)
             self._announce()
             check_prices(pipeline, pipelines, self._pins, self._prices, day=_day(settings))
@@ -140,6 +152,20 @@ class Run:
             is_done=self._is_done,
             kept=partial(self._left, workspace.folder),
         )
+
+    def _begin_scan(self, opening: ExitStack, home: Home, workspace: Path) -> ScanUnderWay | None:
+        """The scan that a pipeline with partitions is; held, so that no other begins meanwhile."""
+        if self.pipeline.partitions is None:
+            return None
+        given = self.info.batch
+        pinned = self._pins.fixed("batch", lambda: None if given is None else given.to_json())
+        target = target_of(self.pipeline, self.inputs, None if pinned is None else Batch.from_json(pinned))
+        if target is None:
+            return None
+        scan = ScanUnderWay(self.pipeline, self._pipelines, target, workspace, self.cancelled)
+        opening.callback(lambda: scan.tidy(done=self._is_done()))
+        opening.enter_context(scan.held(home, self.info.run))
+        return scan
 
     def _left(self, worktree: Path, why: str | None) -> None:
         """Note what became of the worktree: why it is kept, or None where it was removed."""
@@ -186,6 +212,7 @@ class Run:
             inside="",
             sessions=self._pins.sessions(self._replay, self.info.root_run),
             tool_log=ToolLog(self.journal, self._replay),
+            due=None if self.scan is None else self.scan.files,
         )
 
     def _announce(self) -> None:
@@ -242,7 +269,7 @@ class Run:
                 scope=self.scope(upstream),
                 shared=replace(self._shared, progress=progress, partials=partials),
                 run_step=self._runner,
-                allowance=Allowance().under(f"run:{self.info.root_run}", self.pipeline.budget),
+                allowance=Allowance().under(self.info.account, self.pipeline.budget),
                 deadline=self._deadline,
             )
             with self._shared.threads.seat(deadline=self._deadline, cancelled=self.cancelled):
@@ -257,6 +284,15 @@ class Run:
         self.journal.append("outputs", durable=True, outputs=outputs)
         self._well["outputs"] = True
         return outputs
+
+    def scanned(self, upstream: Mapping[str, StepResult]) -> list[Outcome]:
+        """What came of each file of a run with partitions; the journal knows when this returns."""
+        if self.scan is None:
+            return []
+        found = self.scan.outcomes(upstream, self._redactor.text)
+        for fields in self.scan.lines(found, self._pins.models, self._pins.slot):
+            self.journal.append("scanned", durable=True, **fields)
+        return found
 
     def facts(self) -> dict[str, Json]:
         """What a report says about a run whose steps are all done, besides its outputs."""

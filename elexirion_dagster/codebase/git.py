@@ -99,6 +99,7 @@ def ask(
     timeout_s: float = _TIMEOUT_S,
     cancelled: threading.Event | None = None,
     stdin: str | None = None,
+    raw: bool = False,
 ) -> Completed:
     """Run git in `root` with everything switched off that its configuration could have it run."""
     return run(
@@ -109,6 +110,7 @@ def ask(
         stdin=stdin,
         limits=limits,
         cancelled=cancelled,
+        raw=raw,
     )
 
 

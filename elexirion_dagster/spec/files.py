@@ -18,14 +18,22 @@ class ListFiles(Spec):
 
     root: str = "."
     """Folder, as a template."""
-    git: Literal["tracked", "changed"] | None = "tracked"
-    """Only what git tracks, only what changed against HEAD, or (null) every file below `root`."""
+    git: Literal["tracked", "changed", "due"] | None = "tracked"
+    """Only what git tracks, only what changed against HEAD, or (null) every file below `root`; `due`: the files that
+    this run is to scan, of which `partitions` says everything else."""
     include: tuple[str, ...] = ()
     """Glob patterns such as `**/*.py`; all files when empty."""
     exclude: tuple[str, ...] = ()
     """Glob patterns that are left out."""
     max_file_kb: int = Field(default=1024, ge=1, le=MAX_FILE_KB)
     """Larger files are listed as skipped."""
+
+    @model_validator(mode="after")
+    def _due_stands_alone(self) -> Self:
+        beside = self.model_fields_set - {"git"}
+        if self.git == "due" and beside:
+            raise ValueError(f"`git: due` has no {min(beside)} beside it: partitions says which files there are")
+        return self
 
 
 class ReadFile(Spec):

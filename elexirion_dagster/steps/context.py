@@ -111,6 +111,8 @@ class Shared:
     """Path of the pipeline step around the step; nothing at the top."""
     sessions: Sessions
     tool_log: ToolLog
+    due: Callable[[], dict[str, Json]] | None = None
+    """Lists the files that a run with partitions scans; None for any other run."""
 
 
 @dataclass(frozen=True, slots=True)
