@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -120,7 +120,6 @@ class Run:
             self._shared = self._share(workspace.folder)
             self._announce()
             check_prices(pipeline, pipelines, self._pins, self._prices, day=_day(settings))
-            self._model = self._first_model()
             self._opened = opening.pop_all()
 
     def _settled(self, complete: dict[str, Json]) -> dict[str, Json]:
@@ -230,7 +229,8 @@ class Run:
             tags=dict(self.info.tags),
         )
 
-    def _first_model(self) -> str | None:
+    @cached_property
+    def _model(self) -> str | None:
         """The model that the pipeline's `model` leads to; one that cannot be found is told by the step that asks it."""
         if not may_ask_model(self.pipeline.steps, self._pipelines):
             return None
