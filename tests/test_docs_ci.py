@@ -10,6 +10,7 @@ import pytest
 from elexirion_dagster.cli.main import cli
 from elexirion_dagster.codebase.analyzers.ast_grep import RULES
 from elexirion_dagster.dialects.lookup import shipped
+from elexirion_dagster.providers.fake import Rule
 from elexirion_dagster.store import database
 from elexirion_dagster.store.home import open_home
 from elexirion_dagster.yamlio import load_text
@@ -49,12 +50,17 @@ def test_the_page_of_pipelines_names_each_of_them_and_each_rule():
     assert f"by {len(rules)} rules" in PIPELINES
 
 
-def test_the_documented_question_about_outcomes_can_be_asked(start, git_repository, home_path):
-    rehearsed = start((shipped() / "nightly_scan.yaml").read_text(), repo=str(git_repository))
+def test_the_documented_questions_about_outcomes_can_be_asked(start, git_repository, home_path):
+    verdict = {"finding": 2, "verdict": "confirmed", "explanation": "text is anybody's.", "fix": ""}
+    rule = Rule(match='path| "src/shell.py"', data={"verdicts": [verdict], "problems": []})
+    rehearsed = start((shipped() / "nightly_scan.yaml").read_text(), rules=[rule], repo=str(git_repository))
     rehearsed.all()
     rehearsed.run.close()
     home = open_home(home_path)
     database.ingest(home)
-    (sql,) = re.findall(r"(?ms)^```sql\n(.*?)^```", PIPELINES)
-    rows = database.query(home, sql, []).rows
+    answers, verdicts = re.findall(r"(?ms)^```sql\n(.*?)^```", PIPELINES)
+    rows = database.query(home, answers, []).rows
     assert {row[0] for row in rows} >= {"review[src/shell.py].look", "review[src/clean.py].look"}
+    ((path, rule, model, person, version),) = database.query(home, verdicts, []).rows
+    assert (path, rule, model, person) == ("src/shell.py", "B602", "confirmed", None)
+    assert version.startswith("yaml:")
