@@ -7,7 +7,12 @@ from pathlib import Path
 import pytest
 
 from elexirion_dagster.dialects.load import load_any
+from elexirion_dagster.operations.launch import execute
 from elexirion_dagster.providers.fake import Rule
+from elexirion_dagster.settings import Settings
+from elexirion_dagster.store.home import Home
+from elexirion_dagster.store.journal import lines
+from elexirion_dagster.tags import MODEL_TAG
 
 FILE = Path(__file__).parents[1] / "pipelines_yaml" / "nightly_scan.yaml"
 HOSTILE = '''import pickle
@@ -51,8 +56,9 @@ def asked(rehearsed, path):
 
 def test_code_reaches_the_model_as_numbered_data_between_marks_it_cannot_know(review):
     rehearsed, _ = review()
+    (review_step,) = [step for step in load_any(FILE).pipeline.steps if step.name == "review"]
     systems = {request.system for request in rehearsed.fake.requests}
-    assert systems == {load_any(FILE).pipeline.steps[8].steps[0].system}
+    assert systems == {review_step.steps[0].system}
     lines = asked(rehearsed, "src/hostile.py").split("\n")
     first = next(at for at, line in enumerate(lines) if line.startswith("[data "))
     mark = lines[first].removeprefix("[data ").removesuffix("]")
@@ -113,3 +119,26 @@ def test_a_review_that_fails_leaves_the_others_and_is_told(review):
     unread = [line["unparsed"] for line in rehearsed.lines("findings") if line["tools"] == ["review"]]
     assert "user.py" in [one["path"] for one in unread[0]]
     assert "src/shell.py" not in [one["path"] for one in unread[0]]
+
+
+def test_a_scan_of_a_commit_reviews_what_the_working_tree_lacks(git_repository, home_path):
+    git = ["git", "-c", "user.name=T", "-c", "user.email=t@example.org"]
+    (git_repository / "user.py").write_text("from src.shell import run\n\nrun('ls')\n")
+    (git_repository / "gone.py").write_text("from src.clean import double\n\ndouble(2)\n")
+    subprocess.run([*git, "add", "user.py", "gone.py"], cwd=git_repository, check=True)
+    subprocess.run([*git, "commit", "-qm", "second"], cwd=git_repository, check=True)
+    subprocess.run([*git, "rm", "-q", "gone.py"], cwd=git_repository, check=True)
+    commit = subprocess.run([*git, "rev-parse", "HEAD"], cwd=git_repository, check=True, capture_output=True, text=True)
+    batch = {"commit": commit.stdout.strip(), "files": ["gone.py", "user.py"]}
+    root = "11111111-1111-1111-1111-111111111111"
+    finished = execute(
+        FILE,
+        {"repo": str(git_repository), "batch": batch},
+        run_id=root,
+        tags={MODEL_TAG: "fake/echo"},
+        settings=Settings(home=home_path),
+    )
+    assert finished.status == "succeeded", finished.message
+    told = [line["prompt"] for line in lines(Home(home_path), root) if line["kind"] == "reply"]
+    assert len(told) == 2
+    assert [">| src/shell.py:4 function run" in str(one) for one in sorted(told, key=str)].count(True) == 1

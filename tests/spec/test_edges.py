@@ -176,7 +176,8 @@ def test_the_main_job_reviews_beside_nothing_it_does_not_need():
     assert found == {
         "tracked": (),
         "analyze": ("tracked",),
-        "source": ("tracked",),
+        "tree": (),
+        "source": ("tracked", "tree"),
         "changes": ("tracked",),
         "imports": ("source",),
         "uses": ("imports",),
