@@ -71,7 +71,8 @@ def settle(
     settled = Settled()
     said: dict[str, list[Record]] = defaultdict(list)
     for review in reviews:
-        said[str(review.get("path"))] += [claim for claim in review.get("claims") or () if isinstance(claim, Mapping)]
+        claims = review["claims"] if isinstance(review["claims"], list) else []
+        said[str(review["path"])] += [claim for claim in claims if isinstance(claim, Mapping)]
     lines_known: dict[str, set[int]] = defaultdict(set)
     for finding in known:
         last = min(finding["end_line"], finding["line"] + _MOST_LINES - 1)

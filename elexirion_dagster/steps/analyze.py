@@ -49,9 +49,13 @@ def _analyzed(step: AnalyzeStep, files: Sequence[Json], root: Path, ctx: StepCon
 def _settled(step: AnalyzeStep, files: Sequence[Json], root: Path, ctx: StepContext) -> StepResult:
     """Claims that count are findings like any other; those that do not stand in `data.rejected`, counted."""
     reviews, known = ctx.evaluate(step.claims), ctx.evaluate(step.known) or []
-    for name, value in (("claims", reviews), ("known", known)):
-        if not isinstance(value, list) or not all(isinstance(one, Mapping) for one in value):
-            raise InputError(f"{name} of {ctx.path} must be a list of maps", mend="Use a transform step's data.")
+    for name, value, fields in (
+        ("claims", reviews, {"path", "claims"}),
+        ("known", known, {"path", "line", "end_line"}),
+    ):
+        if not isinstance(value, list) or not all(isinstance(one, Mapping) and fields <= one.keys() for one in value):
+            message = f"{name} of {ctx.path} must be a list of maps with {', '.join(sorted(fields))}"
+            raise InputError(message, mend="Map them with a transform step.")
     started = monotonic()
     settled = settle(reviews, files, root=root, known=known, redactor=ctx.shared.redactor)
     tool = {

@@ -31,9 +31,9 @@ def run(verb: DiffFiles, ctx: StepContext) -> StepResult:
 
 
 def _is_record(file: Json) -> bool:
-    return (
-        isinstance(file, Mapping) and {"root", "path", "blob"} <= file.keys() and Path(str(file["root"])).is_absolute()
-    )
+    if not isinstance(file, Mapping) or not {"root", "path", "blob"} <= file.keys():
+        return False
+    return isinstance(file["root"], str) and Path(file["root"]).is_absolute()
 
 
 def _short(text: str, most: int) -> tuple[str, bool]:
