@@ -236,4 +236,4 @@ class Finding:
 
     def to_json(self) -> dict[str, Json]:
         """The finding as a JSON object."""
-        return asdict(self)
+        return {**asdict(self), "fix": None if self.fix is None else list(self.fix)}

@@ -294,6 +294,11 @@ class Run:
             self.journal.append("scanned", durable=True, **fields)
         return found
 
+    def suppress(self) -> None:
+        """Write down what the scanned repository's own file suppresses. Raises InputError that names file and line."""
+        if self.scan is not None:
+            self.journal.append("suppressions", durable=True, **self.scan.suppressions(self._redactor))
+
     def facts(self) -> dict[str, Json]:
         """What a report says about a run whose steps are all done, besides its outputs."""
         return {

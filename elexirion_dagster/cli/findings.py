@@ -89,7 +89,7 @@ def _say(verdict: "Verdict", fingerprint: str, *, path: str | None, **said: Json
 
     for one in judge(Settings.from_env(os.environ), fingerprint, Word(verdict, **said), path=path):
         place = _one_line(f"{one['path']}:{one['line']}")
-        click.echo(f"{one['fingerprint']} {place} {_one_line(one['rule'])} {verdict}, now {one['state']}")
+        click.echo(f"{_one_line(one['fingerprint'])} {place} {_one_line(one['rule'])} {verdict}, now {one['state']}")
 
 
 def _day(text: str | None) -> date | None:
@@ -108,7 +108,9 @@ def _table(found: list[dict[str, Json]], *, several: bool) -> Table:
         where = (one["repo"], f"{one['path']}:{one['line']}") if several else (f"{one['path']}:{one['line']}",)
         said = [_one_line(cell) for cell in (*where, f"{one['tool']} {one['rule']}", str(one["message"])[:200])]
         state = one["state"] if one["verdict"] != "accepted" else f"{one['state']}, accepted"
-        table.add_row(one["fingerprint"], state, Text(severity, STYLES.get(severity, "")), *map(Text, said))
+        table.add_row(
+            Text(_one_line(one["fingerprint"])), state, Text(severity, STYLES.get(severity, "")), *map(Text, said)
+        )
     return table
 
 

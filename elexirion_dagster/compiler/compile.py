@@ -6,7 +6,9 @@ from pathlib import Path
 
 import dagster as dg
 
+from elexirion_dagster.compiler.checks import scan_checks
 from elexirion_dagster.compiler.jobs import broken_job, job_of, nodes_of
+from elexirion_dagster.compiler.nights import nights_sensor
 from elexirion_dagster.compiler.ops import IO_MANAGER, Finish
 from elexirion_dagster.compiler.partitions import files_asset, picked_resource
 from elexirion_dagster.compiler.resources import RUN
@@ -15,6 +17,7 @@ from elexirion_dagster.compiler.values import json_io_manager
 from elexirion_dagster.dialects.library import NO_FILES
 from elexirion_dagster.dialects.load import Loaded, load_any
 from elexirion_dagster.settings import Settings
+from elexirion_dagster.spec.pipeline import Pipeline
 
 
 def compile_files(
@@ -46,11 +49,21 @@ def compile_files(
     return dg.Definitions(
         jobs=list(jobs.values()),
         schedules=[one.schedule for one in made if one.schedule],
-        sensors=[*sensors, *(one.sensor for one in made if one.sensor)],
+        sensors=[*sensors, *(one.sensor for one in made if one.sensor), *_watching(picked, settings)],
         assets=assets,
+        asset_checks=[check for one in picked.values() for check in _checks(one.pipeline, settings)],
         resources={RUN: picked_resource(picked, settings), IO_MANAGER: json_io_manager} if assets else {},
         executor=executor,
     )
+
+
+def _watching(picked: Mapping[str, Loaded], settings: Settings) -> list[dg.SensorDefinition]:
+    """The sensor that records scans, where there are any."""
+    return [nights_sensor([one.pipeline for one in picked.values()], settings)] if picked else []
+
+
+def _checks(pipeline: Pipeline, settings: Settings) -> list[dg.AssetChecksDefinition]:
+    return scan_checks(dg.AssetKey(pipeline.asset.split("/")), pipeline, settings) if pipeline.asset else []
 
 
 @dataclass(frozen=True, slots=True)

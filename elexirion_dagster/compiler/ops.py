@@ -10,7 +10,7 @@ from dagster._core.errors import DagsterExecutionInterruptedError
 from elexirion_dagster.compiler.materialised import failed_files, show_files
 from elexirion_dagster.compiler.metadata import of_outputs, of_result
 from elexirion_dagster.compiler.resources import RUN, failure, opened
-from elexirion_dagster.errors import Cancelled, ElexirionError
+from elexirion_dagster.errors import Cancelled, ElexirionError, InputError
 from elexirion_dagster.records import Json, StepResult
 from elexirion_dagster.run import Run
 from elexirion_dagster.scan.target import tally
@@ -75,10 +75,11 @@ def outputs_op(pipeline: Pipeline, upstream: tuple[str, ...], finish: Finish) ->
         shown = {**of_outputs(outputs), **_told(lambda: finish(run, outputs))}
         if pipeline.partitions:
             shown |= tally(found)
-        if pipeline.asset:
+        if pipeline.asset and (run.scan is None or run.scan.alone):
             context.log_event(dg.AssetMaterialization(pipeline.asset.split("/"), metadata=_numbers(shown)))
         if run.scan is not None:
             show_files(context, run.scan, found, outputs)
+            _suppress(context, run)
         if RESULT in context.selected_output_names:
             context.add_output_metadata(shown, output_name=RESULT)
             yield dg.Output(outputs, RESULT)
@@ -96,6 +97,14 @@ def outputs_op(pipeline: Pipeline, upstream: tuple[str, ...], finish: Finish) ->
         description="The pipeline's outputs, evaluated after every step.",
         required_resource_keys={RUN},
     )
+
+
+def _suppress(context: dg.OpExecutionContext, run: Run) -> None:
+    """Take up what the repository suppresses; a file that cannot be read is told, and what was known stays."""
+    try:
+        run.suppress()
+    except InputError as error:
+        context.log.warning("suppressions stay as they were: %s", error)
 
 
 def _told(work: Callable[[], Any]) -> Any:

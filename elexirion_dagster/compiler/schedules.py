@@ -23,7 +23,7 @@ from elexirion_dagster.store.scan_lock import busy
 from elexirion_dagster.tags import SCAN_TAG
 
 _PUSH_S = 30
-_UNDER_WAY = [
+UNDER_WAY = [
     dg.DagsterRunStatus.QUEUED,
     dg.DagsterRunStatus.NOT_STARTED,
     dg.DagsterRunStatus.STARTING,
@@ -157,7 +157,7 @@ def _scan(loaded: Loaded, folder: str, settings: Settings, instance: dg.DagsterI
 
 
 def _under_way(instance: dg.DagsterInstance, scope: str) -> str | None:
-    runs = instance.get_runs(dg.RunsFilter(statuses=_UNDER_WAY, tags={SCAN_TAG: scope}), limit=1)
+    runs = instance.get_runs(dg.RunsFilter(statuses=UNDER_WAY, tags={SCAN_TAG: scope}), limit=1)
     return f"run {runs[0].run_id} is {runs[0].status.value.lower()}" if runs else None
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from elexirion_dagster.codebase import suppressions
 from elexirion_dagster.codebase.files import list_files
 from elexirion_dagster.codebase.history import changed_since
 from elexirion_dagster.codebase.identity import repository
@@ -55,7 +56,9 @@ class Scan:
 def prepare(
     path: str, settings: Settings, *, every: bool = False, diff: str | None = None, model: str | None = None
 ) -> Scan:
-    """Find out what a scan of a folder has to do. Raises InputError, also where the same scan is under way.
+    """Find out what a scan of a folder has to do.
+
+    Raises InputError, also where the same scan is under way, or the repository's suppressions cannot be read.
 
     `diff`: only what differs from that revision (`main`, or `main...` for where the two parted). What the home does
     not know yet of those files is scanned as it was there, so that only what came since is new.
@@ -64,6 +67,7 @@ def prepare(
     pipeline = load_any(file).pipeline
     home = open_home(settings.home)
     place = repository(Path(path))
+    suppressions.load(place.root)
     refuse_if_busy(home, scope_digest(pipeline.name, place.identity))
     inputs = {_REPO: str(place.root)}
     if diff is None:

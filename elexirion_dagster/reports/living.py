@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date
-from typing import Any
 
 from elexirion_dagster.records import Json
 from elexirion_dagster.reports.report import SEVERITIES, Record, Report, order
@@ -19,7 +18,8 @@ _NUMBERS = (
     *("number", "finished_at", "commit", "scanned", "failed", "findings", "new", "reopened", "fixed", *SEVERITIES),
     *("calls", "cost_usd", "seconds"),
 )
-_PLACE = {"line": 1, "column": 1, "end_line": 1, "end_column": 1, "severity": "info", "snippet": "", "message": ""}
+_PLACE = ("line", "column", "end_line", "end_column")
+_TEXTS = ("tool", "rule", "confidence", "message", "snippet")
 
 
 def of_scan(report: Report, home: Home, pipeline: str, repo: str) -> Report:
@@ -37,10 +37,8 @@ def with_history(report: Report, findings: Sequence[Mapping[str, Json]], scans: 
     """The report with these rows of `finding_states` and `scans` (oldest first); as it was without any scan."""
     if not scans:
         return report
-    known: list[Record] = [
-        _plain(one, _KEPT, _PLACE) for one in findings if one["state"] != "fixed" or one["fixed_tonight"]
-    ]
-    known.sort(key=order)
+    kept = (one for one in findings if one["state"] != "fixed" or one["fixed_tonight"])
+    known = sorted((_sound(_plain(one, _KEPT)) for one in kept), key=order)
     last = _plain(scans[-1], ("repo", "commit", "branch"))
     return replace(
         report,
@@ -52,10 +50,13 @@ def with_history(report: Report, findings: Sequence[Mapping[str, Json]], scans: 
     )
 
 
-def _plain(row: Mapping[str, Json], names: Sequence[str], absent: Mapping[str, Any] = {}) -> Record:
-    """These columns as JSON; a place or text that a journal line lacked becomes the mildest there is."""
-    return {name: _value(absent.get(name) if row[name] is None else row[name]) for name in names}
+def _plain(row: Mapping[str, Json], names: Sequence[str]) -> Record:
+    """These columns as JSON."""
+    return {name: row[name].isoformat() if isinstance(row[name], date) else row[name] for name in names}
 
 
-def _value(value: Json) -> Json:
-    return value.isoformat() if isinstance(value, date) else value
+def _sound(finding: Record) -> Record:
+    """What a journal line lacked or had wrong becomes the mildest there is."""
+    places = {name: max(finding[name] or 1, 1) for name in _PLACE}
+    severity = finding["severity"] if finding["severity"] in SEVERITIES else "info"
+    return {**finding, **{name: finding[name] or "" for name in _TEXTS}, **places, "severity": severity}

@@ -11,6 +11,7 @@ from urllib.parse import quote
 from elexirion_dagster.reports.report import Record, Report
 
 SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
+_EDIT = {"line", "column", "end_line", "end_column", "text"}
 _ROOT_ID = "SRCROOT"
 _BASELINE = {"new": "new", "reopened": "new", "open": "unchanged", "fixed": "absent"}
 _LEVELS: Mapping[str, str] = {"critical": "error", "high": "error", "medium": "warning", "low": "note", "info": "note"}
@@ -119,7 +120,9 @@ def _life(finding: Record) -> Record:
 def _fixes(finding: Record) -> Record:
     """The tool's own change of the text, where it knows one that is safe."""
     edits = finding.get("fix")
-    if not isinstance(edits, list | tuple) or not edits:
+    if not isinstance(edits, list | tuple) or not edits or finding.get("state") == "fixed":
+        return {}
+    if not all(isinstance(edit, Mapping) and edit.keys() >= _EDIT for edit in edits):
         return {}
     replacements = [{"deletedRegion": _span(edit), "insertedContent": {"text": edit["text"]}} for edit in edits]
     change = {"artifactLocation": _artifact(finding["path"]), "replacements": replacements}

@@ -7,9 +7,11 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from elexirion_dagster.codebase import suppressions
 from elexirion_dagster.codebase.identity import partition_key
 from elexirion_dagster.codebase.selection import take, taken_to
 from elexirion_dagster.records import Json, StepResult
+from elexirion_dagster.redact import Redactor
 from elexirion_dagster.scan.standard import Models, Slots, standard
 from elexirion_dagster.scan.target import Outcome, Target, lines, outcomes
 from elexirion_dagster.spec.children import Pipelines
@@ -31,11 +33,15 @@ class ScanUnderWay:
     workspace: Path
     cancelled: threading.Event
 
+    @property
+    def alone(self) -> bool:
+        """Whether this run is a whole scan, not one batch of several."""
+        return self.target.batch.scan is None
+
     def held(self, home: Home, run: str) -> AbstractContextManager[None]:
         """Let no whole scan of this repository begin beside this one; nor, where it is one itself, any other."""
-        alone = self.target.batch.scan is None
-        wait_s = 0.0 if alone else _WAIT_S
-        return scanning(home, self.target.scope, run=run, alone=alone, wait_s=wait_s, cancelled=self.cancelled)
+        wait_s = 0.0 if self.alone else _WAIT_S
+        return scanning(home, self.target.scope, run=run, alone=self.alone, wait_s=wait_s, cancelled=self.cancelled)
 
     def files(self) -> dict[str, Json]:
         """The data of the step that lists the files; what comes out of a commit lies in the workspace then."""
@@ -60,6 +66,12 @@ class ScanUnderWay:
     def lines(self, found: Sequence[Outcome], models: Models, slots: Slots) -> Iterator[dict[str, Json]]:
         """The fields of the `scanned` lines, measured by what this run pinned."""
         return lines(self.target, standard(self.pipeline, self.pipelines, models, slots), found)
+
+    def suppressions(self, redactor: Redactor) -> dict[str, Json]:
+        """The fields of the `suppressions` line: what the repository's file says, of the commit that is scanned."""
+        place, commit = self.target.repository, self.target.batch.commit
+        found = suppressions.entries(suppressions.load(place.root, commit), redactor)
+        return {"pipeline": self.pipeline.name, "repo": place.identity, "commit": commit, "entries": found}
 
     def key(self, path: str) -> str:
         """The partition of a file."""

@@ -10,6 +10,7 @@ from elexirion_dagster.records import Json
 
 Row = Mapping[str, Json]
 
+_MOST_NIGHTS = 10**9
 _AS_IT_IS = {"run_started": "run_starts", "run_finished": "run_ends", "outputs": "run_outputs", "intent": "intents"}
 
 
@@ -91,7 +92,8 @@ def _found(fields: Row) -> Iterator[tuple[str, Row]]:
     tools = fields.get("tools")
     yield "looks", {**head, "tools": tools if isinstance(tools, list) else None}
     for file in fields.get("unparsed") or ():
-        yield "unread", {**head, "path": file["path"], "tool": file["tool"], "reason": file.get("reason")}
+        if isinstance(file, dict):  # whatever it is, the findings beside it count
+            yield "unread", {**head, **{name: file.get(name) for name in ("path", "tool", "reason")}}
 
 
 def _scanned(fields: Row) -> Iterator[tuple[str, Row]]:
@@ -99,6 +101,8 @@ def _scanned(fields: Row) -> Iterator[tuple[str, Row]]:
     _texts(fields, "pipeline", "repo")
     settled = ("pipeline", "repo", "night", "commit", "ruleset", "model", "prompt_version")
     head = _head(fields, *settled)
+    if type(head["night"]) is not int or not 0 <= head["night"] < _MOST_NIGHTS:
+        head["night"] = None
     was = {new: old for old, new in (fields.get("renamed") or {}).items()}
     yield (
         "batches",

@@ -195,3 +195,34 @@ def test_a_tick_while_a_scan_is_under_way_requests_nothing_and_says_why(place, i
     job = place.repository.get_job("eyes")
     instance.create_run_for_job(job, tags=first.tags, run_config=first.run_config, status=dg.DagsterRunStatus.STARTED)
     assert "an earlier scan is under way" in place.tick(instance)
+
+
+def test_when_the_last_batch_has_ended_the_asset_shows_the_scan_once(place, instance):
+    place.file.write_text(place.file.read_text().replace("model:", "asset: scan/eyes\nmodel:"))
+    sensor = place.repository.get_sensor_def("record_scans")
+
+    def look(cursor):
+        context = dg.build_sensor_context(instance=instance, cursor=cursor, repository_def=place.repository)
+        return sensor.evaluate_tick(context)
+
+    first, second = place.tick(instance)
+    place.run(instance, [first])
+    job = place.repository.get_job("eyes")
+    waiting = instance.create_run_for_job(job, tags=second.tags, run_config=second.run_config)
+    early = look(None)
+    instance.delete_run(waiting.run_id)
+    place.run(instance, [second])
+    late = look(early.cursor)
+    again = look(late.cursor)
+    events = instance.fetch_materializations(dg.AssetKey(["scan", "eyes"]), limit=10).records
+    assert [event.asset_materialization.metadata["files_scanned"].value for event in events] == [3]
+    assert early.cursor != late.cursor == again.cursor
+
+
+def test_what_the_repository_suppresses_is_read_out_of_the_commit(place, instance):
+    (place.root / ".elexirion").mkdir()
+    (place.root / ".elexirion" / "suppressions.yaml").write_text("suppressions: 3\n")
+    place.commit()
+    requests = place.tick(instance)
+    assert all(result.success for result in place.run(instance, requests))
+    assert place.known().keys() == {"a.py", "b.py", "c.py"}

@@ -149,6 +149,19 @@ def test_hostile_text_stays_text_in_every_form(home):
     validated(report)
 
 
+def test_findings_with_impossible_values_are_reported_all_the_same(home):
+    bare = {"path": "b.py", "tool": "ruff", "fingerprint": "f2"}
+    scan(home, 1, [found("a", severity="dreadful", line=-3, column=0, end_line=0, fix=("x",)), bare])
+    report = living(home)
+    assert [(one["path"], one["severity"], one["line"]) for one in report.findings] == [
+        ("a.py", "info", 1),
+        ("b.py", "info", 1),
+    ]
+    validated(report)
+    assert "a.py:1" in markdown.render(report)
+    assert html.render(report)
+
+
 def test_a_report_written_before_findings_were_followed_is_still_read(report):
     old = {
         name: value

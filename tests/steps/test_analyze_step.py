@@ -21,6 +21,8 @@ def test_findings_come_in_one_shape_and_are_journaled(start, git_repository):
     assert sum(result.data["by_severity"].values()) == len(result.data["findings"])
     (line,) = rehearsed.lines("findings")
     assert line["findings"] == result.data["findings"]
+    assert line["tools"] == ["ruff", "bandit"]
+    assert all(finding["fingerprint"] for finding in line["findings"])
     assert any(line["path"] == "analyze" for line in rehearsed.lines("progress"))
 
 

@@ -4,8 +4,10 @@ import itertools
 import shutil
 from dataclasses import dataclass, field
 
+import duckdb
 import pytest
 
+from elexirion_dagster.store import migrations
 from elexirion_dagster.store.database import ingest, query
 from elexirion_dagster.store.home import Home, open_home
 from elexirion_dagster.store.journal import JournalWriter
@@ -210,13 +212,43 @@ def test_lines_of_a_scan_that_are_not_what_they_should_be_are_left_out_or_taken_
     repository.scan({"a.py": "1"}, findings=[found("a.py")])
     with JournalWriter(repository.home, root_run="bad", run="bad") as journal:
         journal.append("scanned", path="mark", pipeline=3, repo=REPO, files=[])
+        journal.append("scanned", path="mark", pipeline=PIPELINE, repo=REPO, night=2**63 - 1, files=[])
         journal.append("scanned", path="mark", pipeline=PIPELINE, repo=REPO, night=2, files=[{"blob": "b"}])
         journal.append("feedback", finding=["x"], repo=REPO, verdict="accepted")
         odd = {"path": "a.py", "blob": ["b"], "status": {"x": 1}, "reason": "\x1b[31m\ud800"}
         journal.append("scanned", path=7, pipeline=PIPELINE, repo=REPO, night="two", files=[odd], deleted=[None, 5])
     report = ingest(repository.home)
     assert report.skipped == 3
+    assert next_night(repository.home, PIPELINE, REPO) == 2
     assert repository.states() == [("a.py", "B602", "new")]
+
+
+def test_tables_of_an_older_program_are_filled_anew_with_what_it_passed_over(repository):
+    repository.scan({"a.py": "1"}, findings=[found("a.py")])
+    (file,) = repository.home.journal.glob("*/*.jsonl")
+    with duckdb.connect(repository.home.outcomes_db) as old:
+        old.execute("CREATE TABLE _migrations (name VARCHAR, applied_at TIMESTAMP)")
+        for migration in migrations.MIGRATIONS[:2]:
+            migration(old)
+            old.execute("INSERT INTO _migrations VALUES (?, NULL)", [migration.__name__])
+        place = file.relative_to(repository.home.journal).as_posix()
+        old.execute("INSERT INTO _files VALUES (?, ?)", [place, file.stat().st_size])
+    assert not ingest(repository.home).rebuilt
+    assert repository.states() == [("a.py", "B602", "new")]
+
+
+def test_odd_text_in_findings_and_paths_does_not_stop_the_scans_that_follow(repository):
+    odd = "a\x00\ud800\u202e\x1b[31m|::..\n'\".py"
+    strange = {**found(odd), "message": "\x00" * 100_000, "line": "three", "severity": ["high"], "fix": "\x00"}
+    repository.scan({odd: "1"}, findings=[strange, {"path": odd}, {"rule": "R"}], unparsed=["x", {"path": odd}])
+    repository.scan({"b.py": "1"}, findings=[found("b.py")])
+    ((path, mark, state),) = query_all(repository, "path, fingerprint, state", "rule = 'B602' AND path <> 'b.py'")
+    assert (path, mark[:6], state) == (odd.replace("\ud800", "?"), "bandit", "open")
+
+
+def query_all(repository, columns, where):
+    ingest(repository.home)
+    return query(repository.home, f"SELECT {columns} FROM finding_states WHERE {where}").rows  # noqa: S608  the test's
 
 
 def test_a_journal_without_scans_is_read_as_before(home):
