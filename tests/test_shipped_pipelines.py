@@ -44,3 +44,13 @@ def test_it_runs_on_the_fake_and_without_a_model(shipped, model, start, git_repo
     outputs = rehearsed.run.outputs(results)
     assert outputs.keys() == pipeline.outputs.keys()
     assert (rehearsed.lines("intent") != []) == (model == "fake")
+
+
+@pytest.mark.parametrize("model", ["fake", "none"])
+def test_an_empty_folder_is_no_failure(shipped, model, start, tmp_path):
+    (tmp_path / "empty").mkdir()
+    pipeline = load_any(shipped).pipeline
+    inputs = {name: str(tmp_path / "empty") for name, given in pipeline.inputs.items() if given.type == "path"}
+    rehearsed = start(shipped.read_text(), tags={"elexirion/model": model}, **inputs)
+    outputs = rehearsed.run.outputs(rehearsed.all())
+    assert (outputs["findings"], outputs["files"], outputs["reviews"]) == ([], 0, [])
