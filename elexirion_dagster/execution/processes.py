@@ -23,12 +23,20 @@ class Group:
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._needed: set[str] = set()
 
-    def start(self, name: str, command: Sequence[str], *, needed: bool = True) -> None:
-        """Start a program in a process group of its own, so that this process decides when it ends."""
+    def start(self, name: str, command: Sequence[str], *, needed: bool = True, inherits: Sequence[int] = ()) -> None:
+        """Start a program in a process group of its own, so that this process decides when it ends.
+
+        `inherits` are file descriptors that it gets too.
+        """
         if needed:
             self._needed.add(name)
         self._processes[name] = subprocess.Popen(
-            command, env=self._environment, cwd=self._cwd, stdin=subprocess.DEVNULL, start_new_session=True
+            command,
+            env=self._environment,
+            cwd=self._cwd,
+            stdin=subprocess.DEVNULL,
+            pass_fds=inherits,
+            start_new_session=True,
         )
 
     def ended(self) -> tuple[str, int] | None:
