@@ -43,6 +43,7 @@ class Served:
 
     @property
     def home(self) -> Path:
+        """$ELEXIRION_HOME."""
         return self.folder / "home"
 
     def ask(self, query: str, **variables: Any) -> Any:
