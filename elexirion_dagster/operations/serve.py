@@ -8,11 +8,12 @@ import sys
 import sysconfig
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import NoReturn
 
+from elexirion_dagster.dialects.lookup import find_all
 from elexirion_dagster.errors import ElexirionError, InputError
 from elexirion_dagster.execution.processes import Group
 from elexirion_dagster.execution.workers import WORKERS, end, warm
@@ -22,16 +23,12 @@ from elexirion_dagster.settings import Settings
 from elexirion_dagster.store.home import Home
 
 HOST = "127.0.0.1"
-SERVERS = {
-    "elexirion_dagster": ("code-server", "start"),
-    "optimizer_assets": ("api", "grpc", "--lazy-load-user-code"),  # lazily: what it cannot import is shown in the UI
-}
-"""The code locations, and the kind of Dagster's servers for each.
-
-The runtime's can be told in the UI to read the pipelines again, for 80 MB and 1 % of a core (measured).
-"""
+LOCATIONS = ("elexirion_dagster", "optimizer_assets")
+_RUNTIME = "code server of elexirion_dagster"
 _READY_S = 120
-_LIVED_S = 10
+_LIVED_S = 60
+_DEATHS = 5
+"""What is killed more often before it has lived so long is not started again."""
 
 
 def serve(settings: Settings, *, port: int, say: Callable[[str], None]) -> NoReturn:
@@ -47,7 +44,7 @@ def serve(settings: Settings, *, port: int, say: Callable[[str], None]) -> NoRet
         _ending_runs(home),
         Group(environment, cwd=Path.cwd()) as group,
     ):
-        sockets = {location: Path(folder) / location for location in SERVERS}
+        sockets = {location: Path(folder) / location for location in LOCATIONS}
         servers, programs = _code_servers(sockets), _programs(port, workspace_file(home, sockets))
         # not needed, as the launcher starts another when it is gone
         group.start("zygote", zygote_command(home.dagster, PRELOAD), needed=False)
@@ -60,7 +57,7 @@ def serve(settings: Settings, *, port: int, say: Callable[[str], None]) -> NoRet
         _wait_until(lambda: _taken(port), group)
         if _taken(port):
             say(f"ready: http://{HOST}:{port}")
-        name, code = _tend(group, servers | programs, lock, say)
+        name, code = _tend(group, settings, say)
     raise ElexirionError(
         f"the {name} ended by itself with exit code {code}",
         cause="command_failed",
@@ -69,11 +66,12 @@ def serve(settings: Settings, *, port: int, say: Callable[[str], None]) -> NoRet
 
 
 def _code_servers(sockets: Mapping[str, Path]) -> dict[str, list[str]]:
-    """One per location, for web server and daemon."""
+    """One per location, for web server and daemon; what it cannot load it shows, as loading is left for later."""
     return {
         f"code server of {location}": [
-            *(_program("dagster"), *SERVERS[location], "--socket", str(path), "--location-name", location),
-            *("--module-name", f"{location}.definitions", "--log-level", "warning", "--inject-env-vars-from-instance"),
+            *(_program("dagster"), "api", "grpc", "--lazy-load-user-code", "--log-level", "warning"),
+            *("--module-name", f"{location}.definitions", "--location-name", location, "--socket", str(path)),
+            "--inject-env-vars-from-instance",
         ]
         for location, path in sockets.items()
     }
@@ -86,16 +84,35 @@ def _programs(port: int, workspace: Path) -> dict[str, list[str]]:
     }
 
 
-def _tend(
-    group: Group, commands: Mapping[str, Sequence[str]], lock: int, say: Callable[[str], None]
-) -> tuple[str, int]:
-    """Start again what is killed from outside; the first program that ended by itself, with its exit code."""
-    name, code = group.wait()
-    while code < 0 and group.seconds(name) > _LIVED_S:  # what was killed at once would be so again
+def _tend(group: Group, settings: Settings, say: Callable[[str], None]) -> tuple[str, int]:
+    """Keep them running until one ends by itself; returns its name and exit code.
+
+    What is killed from outside is started again, and the runtime's code server when the pipelines have changed.
+    """
+    deaths: dict[str, int] = {}
+    seen = _pipelines(settings)
+    while True:
+        ended = group.wait(lambda: _pipelines(settings) != seen and not group.is_busy(_RUNTIME))  # noqa: B023 - called here
+        if ended is None:
+            say("the pipelines have changed; reading them again")
+            seen = _pipelines(settings)
+            group.again(_RUNTIME)
+            continue
+        name, code = ended
+        deaths[name] = 1 if group.seconds(name) > _LIVED_S else deaths.get(name, 0) + 1
+        if code >= 0 or deaths[name] > _DEATHS:
+            return ended
         say(f"the {name} was killed by signal {-code}; starting it again")
-        group.start(name, commands[name], inherits=[lock])
-        name, code = group.wait()
-    return name, code
+        group.again(name)
+
+
+def _pipelines(settings: Settings) -> dict[Path, int]:
+    """The files of the pipelines, and when they were changed."""
+    found = {}
+    for file in find_all(settings).values():
+        with suppress(FileNotFoundError):
+            found[file] = file.stat().st_mtime_ns
+    return found
 
 
 @contextmanager
