@@ -22,6 +22,7 @@ bench:
     python -m benchmarks.fan_out
     python -m benchmarks.overhead
     python -m benchmarks.scan
+    python -m benchmarks.nightly --files 2000 --partitions 20000 100000
     python -m benchmarks.embedded
     python -m benchmarks.rates
 

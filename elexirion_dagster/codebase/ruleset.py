@@ -1,8 +1,11 @@
 """What analyzers look for, as a hash: their names, versions, options and rules, and how we rate what they find."""
 
 import hashlib
+import importlib.metadata
 import json
 import os
+import sys
+import sysconfig
 import tempfile
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +14,7 @@ from pathlib import Path
 
 from elexirion_dagster.codebase.analyzers.ast_grep import RULES
 from elexirion_dagster.codebase.analyzers.base import SEVERITIES
-from elexirion_dagster.codebase.analyzers.catalog import ANALYZERS
+from elexirion_dagster.codebase.analyzers.catalog import ANALYZERS, PACKAGES
 from elexirion_dagster.codebase.chunks import version
 from elexirion_dagster.codebase.executables import find
 
@@ -29,7 +32,12 @@ def _facts(name: str) -> list[object]:
     if executable is None:
         return ["missing"]
     found = os.stat(executable)  # noqa: PTH116 only its times and size
-    return [_version(executable, found.st_mtime_ns, found.st_size), _options(name), SEVERITIES[name], _rules(name)]
+    return [
+        _version(name, executable, found.st_mtime_ns, found.st_size),
+        _options(name),
+        SEVERITIES[name],
+        _rules(name),
+    ]
 
 
 def _options(name: str) -> list[str]:
@@ -41,8 +49,13 @@ def _options(name: str) -> list[str]:
 
 
 @lru_cache(maxsize=32)
-def _version(executable: str, _changed: int, _size: int) -> str | None:
-    """A program's version, asked once until the program changes: it takes up to 0.5 s."""
+def _version(name: str, executable: str, _changed: int, _size: int) -> str | None:
+    """A program's version. Those installed beside us are known; others are asked, which takes up to 0.5 s each."""
+    if Path(executable).parent in (Path(sysconfig.get_path("scripts")), Path(sys.executable).parent):
+        try:
+            return importlib.metadata.version(PACKAGES[name])
+        except importlib.metadata.PackageNotFoundError:
+            pass
     return version(executable)
 
 
