@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -17,7 +17,7 @@ from typing import Any
 from elexirion_dagster.calls import Calls
 from elexirion_dagster.codebase.files import read_text
 from elexirion_dagster.codebase.selection import Batch
-from elexirion_dagster.errors import InputError
+from elexirion_dagster.errors import ElexirionError, InputError
 from elexirion_dagster.expressions import Engine
 from elexirion_dagster.inputs import complete_inputs, granted
 from elexirion_dagster.pins import RunPins, check_prices
@@ -33,7 +33,7 @@ from elexirion_dagster.scan.target import Outcome, target_of
 from elexirion_dagster.scan.under_way import ScanUnderWay
 from elexirion_dagster.settings import Settings
 from elexirion_dagster.spec.base import Amounts
-from elexirion_dagster.spec.children import NO_PIPELINES, Pipelines, reached
+from elexirion_dagster.spec.children import NO_PIPELINES, Pipelines, may_ask_model, reached
 from elexirion_dagster.spec.files import MAX_FILE_KB
 from elexirion_dagster.spec.pipeline import Pipeline
 from elexirion_dagster.spec.references import References
@@ -229,6 +229,17 @@ class Run:
             tags=dict(self.info.tags),
         )
 
+    @cached_property
+    def _model(self) -> str | None:
+        """The model that the pipeline's `model` leads to; one that cannot be found is told by the step that asks it."""
+        if not may_ask_model(self.pipeline.steps, self._pipelines):
+            return None
+        try:
+            models = self._pins.models(None)
+        except ElexirionError:
+            return None
+        return str(models[0]) if models else None
+
     def scope(self, upstream: Mapping[str, StepResult]) -> dict[str, Any]:
         """What templates see after the steps in `upstream`, which stand in program order."""
         variables = {name: value for result in upstream.values() for name, value in result.vars.items()}
@@ -236,7 +247,12 @@ class Run:
             "inputs": self.inputs,
             "steps": {name: view(result) for name, result in upstream.items()},
             "vars": variables,
-            "run": {"id": self.info.root_run, "started_at": self._started_at, "pipeline": self.pipeline.name},
+            "run": {
+                "id": self.info.root_run,
+                "started_at": self._started_at,
+                "pipeline": self.pipeline.name,
+                "model": self._model,
+            },
             **({"env": self._pins.env(self.pipeline)} if self.pipeline.env else {}),
         }
 

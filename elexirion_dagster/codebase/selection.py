@@ -36,9 +36,9 @@ class Selection:
 class Batch:
     """What one run is to scan, as it stands in the run's config.
 
-    `commit` None is the working tree, `files` None everything there. `excluded` (with reasons), `renamed` (old to new)
-    and `deleted` are news about other files that this run writes down. Batches of one `scan` share its budget, and the
-    `night`, the number of the scan.
+    `commit` None is the working tree, `files` None everything there. `before` has the blobs that the last scan saw of
+    files that changed. `excluded` (with reasons), `renamed` (old to new) and `deleted` are news about other files that
+    this run writes down. Batches of one `scan` share its budget, and the `night`, the number of the scan.
     """
 
     commit: str | None = None
@@ -49,6 +49,7 @@ class Batch:
     deleted: tuple[str, ...] = ()
     scan: str | None = None
     night: int | None = None
+    before: Mapping[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """The batch as config, without what is empty."""

@@ -31,6 +31,7 @@ _BATCH = {
     "deleted": dg.Field([str], is_required=False, description="Paths that are gone."),
     "scan": dg.Field(dg.Noneable(str), is_required=False, description="The scan whose budget this batch shares."),
     "night": dg.Field(dg.Noneable(int), is_required=False, description="The number of that scan."),
+    "before": dg.Field(_TEXTS, is_required=False, description="Paths that changed, with the blob seen last."),
 }
 """What schedules and sensors hand to a run with partitions; see codebase/selection.py."""
 

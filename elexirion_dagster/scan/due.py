@@ -13,10 +13,11 @@ Reason = Literal["new", "changed", "rules", "failed", "stale", "asked"]
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """A file to scan, and why."""
+    """A file to scan, and why; `before` is the blob that its last scan saw, where it was another."""
 
     path: str
     reason: Reason
+    before: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,8 @@ def due(
         if before is not None and reason == "stale":
             stale.append((str(before.scanned_at), Due(path, "stale")))
         elif reason is not None:
-            must.append(Due(path, reason))
+            seen = before.blob if before is not None and before.blob != blobs[path] else None
+            must.append(Due(path, reason, seen))
     return must, [one for _, one in sorted(stale, key=lambda pair: (pair[0], pair[1].path))]
 
 

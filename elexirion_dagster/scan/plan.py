@@ -79,6 +79,7 @@ class Plan:
             told = self.news if start == 0 else News({}, {}, ())
             yield Batch(
                 files=tuple(paths[start : start + size]),
+                before={one.path: one.before for one in self.due[start : start + size] if one.before},
                 excluded=told.excluded,
                 renamed=told.renamed,
                 deleted=tuple(told.deleted),

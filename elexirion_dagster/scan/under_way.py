@@ -52,7 +52,7 @@ class ScanUnderWay:
             "repo": place.identity,
             "commit": batch.commit,
             "branch": batch.branch,
-            "files": listed.files,
+            "files": [{**file, "before": batch.before.get(file["path"])} for file in listed.files],
             "source": listed.source,
             "note": listed.note,
             "skipped": listed.skipped,

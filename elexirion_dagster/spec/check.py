@@ -31,7 +31,7 @@ from elexirion_dagster.spec.steps import (
 )
 
 RESULT_FIELDS = ("text", "data", "status", "error", "reason", "cost_usd", "duration_s", "usage")
-RUN_FIELDS = ("id", "started_at", "pipeline")
+RUN_FIELDS = ("id", "started_at", "pipeline", "model")
 RESERVED = {"outputs": "the op that evaluates the pipeline's outputs"}
 RESERVED_IN_ITEMS = dict.fromkeys(("key", "item", "status"), "what every entry of a for_each's results has")
 RESERVED_IN_TURNS = dict.fromkeys(("index", "status"), "what every entry of a while's results has")

@@ -8,7 +8,7 @@ from elexirion_dagster.errors import InputError
 from elexirion_dagster.records import StepResult
 from elexirion_dagster.spec.files import FilesStep, ListFiles, ReadFile, WriteFile
 from elexirion_dagster.steps.context import StepContext
-from elexirion_dagster.steps.file_verbs import convert, copy, delete, move, validate
+from elexirion_dagster.steps.file_verbs import convert, copy, delete, diff, move, validate
 from elexirion_dagster.steps.writing import put
 
 
@@ -23,6 +23,7 @@ def run(step: FilesStep, ctx: StepContext) -> StepResult:
         (step.delete, delete.run),
         (step.convert, convert.run),
         (step.validate_, validate.run),
+        (step.diff, diff.run),
     ]
     return next(does(verb, ctx) for verb, does in verbs if verb is not None)
 
