@@ -25,12 +25,16 @@ bench:
     python -m benchmarks.nightly --files 2000 --partitions 20000 100000
     python -m benchmarks.embedded
     python -m benchmarks.rates
+    python -m benchmarks.launches
+    python -m benchmarks.idle
 
 # Long proofs: kills at every moment, races for a budget
 soak:
     python -m benchmarks.soak.kill_matrix
     python -m benchmarks.soak.budget_race
     python -m benchmarks.soak.mutations
+    python -m benchmarks.soak.overlap
+    python -m benchmarks.soak.kills
 
 dev:
     elexirion up

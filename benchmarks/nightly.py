@@ -54,8 +54,8 @@ def nights(scratch: Path, files: int) -> None:
     first, found = scan(code, scratch)
     print(f"first night   {first:6.1f} s  {found['files_scanned']} files scanned")
     second, found = scan(code, scratch)
-    share = 100 * second / first
-    print(f"second night  {second:6.1f} s  {found['files_scanned']} files scanned, {share:.0f} % of the first")
+    share = f"{100 * second / first:.0f} % of the first"
+    print(f"second night  {second:6.1f} s  {found['files_scanned']} files scanned, {share}")
     touched = next(code.rglob("*.py"))
     touched.write_text(touched.read_text(encoding="utf-8", errors="replace") + "# touched\n", encoding="utf-8")
     third, found = scan(code, scratch)
