@@ -1,10 +1,11 @@
-"""Sensors of the runtime location: how runs ended goes to the journal, the journal to the tables."""
+"""Sensors of the runtime location: lost runs end, how runs ended goes to the journal, the journal to the tables."""
 
 from collections.abc import Mapping
 from typing import Literal
 
 import dagster as dg
 from dagster._core.events import DagsterEventType, RunFailureReason
+from dagster._core.launcher.base import WorkerStatus
 from dagster_shared.error import SerializableErrorInfo
 
 from elexirion_dagster.compiler.resources import root_of
@@ -23,6 +24,7 @@ _ENDS: tuple[_End, ...] = (
 _OWN_FAILURES = (RunFailureReason.STEP_FAILURE, RunFailureReason.RUN_EXCEPTION)
 """A run that failed by itself; with any other reason its process was lost."""
 _BATCH = 200
+_STARTING, _CANCELING = dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.CANCELING
 
 
 def record_end(
@@ -117,6 +119,36 @@ def _cursors(context: dg.SensorEvaluationContext) -> dict[_End, int]:
         newest = context.instance.fetch_run_status_changes(event_type, 1).records
         cursors[event_type] = newest[0].storage_id if newest else 0
     return cursors
+
+
+def reap_sensor() -> dg.SensorDefinition:
+    """Ends runs whose worker died before they started, or while they were cancelled.
+
+    Dagster's monitoring asks for the worker of started runs only; these it leaves until their time is over.
+    """
+
+    @dg.sensor(
+        name="reap_runs",
+        minimum_interval_seconds=15,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Ends runs whose worker died before they started, or while they were cancelled.",
+    )
+    def reap_runs(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+        instance, launcher = context.instance, context.instance.run_launcher
+        ended = 0
+        if launcher.supports_check_run_worker_health:
+            for run in instance.get_runs(dg.RunsFilter(statuses=[_STARTING, _CANCELING])):
+                health = launcher.check_run_worker_health(run)
+                now = instance.get_run_by_id(run.run_id)  # its worker may have said how it ended since
+                if health.status is WorkerStatus.FAILED and now is not None and now.status is run.status:
+                    said = "\n".join(filter(None, (health.msg, launcher.get_run_worker_debug_info(run))))
+                    (instance.report_run_canceled if now.status is _CANCELING else instance.report_run_failed)(
+                        now, said
+                    )
+                    ended += 1
+        return dg.SkipReason(f"ended {ended} runs")
+
+    return reap_runs
 
 
 def ingest_sensor(settings: Settings) -> dg.SensorDefinition:

@@ -8,17 +8,18 @@ import os
 import queue
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from functools import partial
+from pathlib import Path
 from typing import Protocol, cast, runtime_checkable
 
 import dagster as dg
 from dagster._core.errors import DagsterExecutionInterruptedError
 from dagster._core.events import DagsterEvent, EngineEventData
 from dagster._core.execution.api import ExecuteRunWithPlanIterable
-from dagster._core.execution.compute_logs import create_compute_log_file_key
+from dagster._core.execution.compute_logs import create_compute_log_file_key, redirect_to_file
 from dagster._core.execution.context.system import PlanExecutionContext, PlanOrchestrationContext, StepExecutionContext
 from dagster._core.execution.context_creation_job import PlanExecutionContextManager
 from dagster._core.execution.plan.active import ActiveExecution
@@ -28,6 +29,8 @@ from dagster._core.execution.plan.plan import ExecutionPlan
 from dagster._core.execution.retries import RetryMode
 from dagster._core.executor.base import Executor
 from dagster._core.executor.init import InitExecutorContext
+from dagster._core.storage.compute_log_manager import CapturedLogContext, ComputeIOType
+from dagster._core.storage.local_compute_log_manager import IO_TYPE_EXTENSION, LocalComputeLogManager
 from dagster._utils.error import serializable_error_info_from_exc_info
 
 from elexirion_dagster.tags import CLI, TRIGGER_TAG
@@ -121,13 +124,27 @@ def _capture_logs(stack: ExitStack, job_context: PlanExecutionContext, plan: Exe
     logs = job_context.instance.compute_log_manager
     key = logs.build_log_key_for_run(job_context.run_id, create_compute_log_file_key())  # type: ignore[no-untyped-call]
     try:
-        context = stack.enter_context(logs.capture_logs(key))
+        context = stack.enter_context(
+            _kept(logs, key) if type(logs) is LocalComputeLogManager else logs.capture_logs(key)
+        )
     except Exception:  # noqa: BLE001 - told in the run's own log
         error = serializable_error_info_from_exc_info(sys.exc_info())
         message = "What the ops print cannot be kept"
         yield DagsterEvent.engine_event(job_context, message, EngineEventData(error=error))
     else:
         yield DagsterEvent.capture_logs(job_context, plan.step_keys_to_execute, key, context)
+
+
+@contextmanager
+def _kept(logs: LocalComputeLogManager, key: Sequence[str]) -> Iterator[CapturedLogContext]:
+    """Capture as Dagster does, without the four processes per run that would show it in a terminal as well."""
+    with ExitStack() as stack:
+        for stream, kind in ((sys.stdout, ComputeIOType.STDOUT), (sys.stderr, ComputeIOType.STDERR)):
+            path = logs.get_captured_local_path(key, IO_TYPE_EXTENSION[kind])
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(redirect_to_file(stream, path))
+        yield CapturedLogContext(key)
+    Path(logs.complete_artifact_path(key)).touch()  # type: ignore[no-untyped-call]
 
 
 def is_of_terminal(run: dg.DagsterRun) -> bool:
@@ -187,8 +204,9 @@ class _Loop:
         message = "Told to stop: ending what the ops have under way"
         yield DagsterEvent.engine_event(self._job_context, message, EngineEventData.interrupted(sorted(self._running)))
         run = self._job_context.instance.get_run_by_id(self._job_context.run_id)
-        if run is not None and run.status not in _STOPPING and is_of_terminal(run):
-            # The signal came from the user's terminal: a wish to cancel, which Dagster otherwise takes for a crash.
+        if run is not None and run.status not in _STOPPING:
+            # The signal came from the terminal of the run or of `elexirion up`: a wish to cancel, which Dagster
+            # otherwise takes for a crash.
             self._job_context.instance.report_run_canceling(run)
         self._end_running()
 

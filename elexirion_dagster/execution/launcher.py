@@ -12,18 +12,24 @@ from pathlib import Path
 from typing import Any, Self
 
 import dagster as dg
+import psutil
 from dagster import DefaultRunLauncher
+from dagster._core.events import DagsterEventType
 from dagster._core.launcher.base import CheckRunHealthResult, LaunchRunContext, WorkerStatus
 from dagster._grpc.types import ExecuteRunArgs
 from dagster._serdes import ConfigurableClassData
 
-from elexirion_dagster.execution.workers import known, last_lines, stop, worker
-from elexirion_dagster.execution.zygote import CHANGED, SOCKET, WORKERS, command
+from elexirion_dagster.execution.workers import WORKERS, claimed, end, last_lines, leave, worker
+from elexirion_dagster.execution.zygote import CHANGED, SOCKET, command
 
 _READY_S = 60.0
 _ANSWER_S = 20.0
 _LOOK_S = 0.05
 _ATTEMPTS = 3
+_GIVEN_UP_S = 30.0
+_FIRST_EVENTS = 50
+_CLOCKS_S = 2.0
+"""How far the kernel's and the log's idea of a moment may be apart."""
 
 
 class NoWorkerError(Exception):
@@ -42,6 +48,7 @@ class WarmRunLauncher(DefaultRunLauncher):
         self._preload = tuple(preload)
         self._starting = threading.Lock()
         self._zygote: subprocess.Popen[bytes] | None = None
+        self._given_up: tuple[float, str] | None = None
 
     @classmethod
     def config_type(cls) -> dict[str, dg.Field]:
@@ -59,25 +66,32 @@ class WarmRunLauncher(DefaultRunLauncher):
         try:
             pid = self._fork(run)
         except NoWorkerError as why:
+            if not leave(self._workers, run.run_id):
+                return  # a worker has it, only the word of it was lost
             message = f"started by Dagster's default launcher, not by a warm worker: {why}"
             self._instance.report_engine_event(message, run, cls=self.__class__)
             super().launch_run(context)
         else:
-            self._instance.report_engine_event(f"forked the warm worker {pid}", run, cls=self.__class__)
-            self._run_ids.add(run.run_id)
+            if pid is not None:
+                self._instance.report_engine_event(f"forked the warm worker {pid}", run, cls=self.__class__)
 
     def terminate(self, run_id: str) -> bool:
-        """Ask the run's worker to end, and kill it after a while; False when nobody works on it any more."""
+        """Ask the run's worker to end, and kill it after a while; False when the run has ended already."""
         run = self._instance.get_run_by_id(run_id) if self.has_instance else None
         if run is None or run.is_finished:
             return False
-        if not known(self._workers, run_id):
+        if claimed(self._workers, run_id) in (None, "elsewhere"):
             return bool(super().terminate(run_id))  # type: ignore[no-untyped-call]
         self._instance.report_run_canceling(run)
-        if stop(self._workers, run_id) is not None:
-            return True
-        self._instance.report_run_canceled(run, "nobody worked on this run any more")
+        threading.Thread(target=self._end, args=(run_id,), name="elexirion-end", daemon=True).start()
         return True
+
+    def _end(self, run_id: str) -> None:
+        """End the run's worker; what it could not say any more is said for it."""
+        end(self._workers, [run_id])
+        run = self._instance.get_run_by_id(run_id)
+        if run is not None and not run.is_finished:
+            self._instance.report_run_canceled(run, "its worker ended without a word")
 
     @property
     def supports_check_run_worker_health(self) -> bool:
@@ -85,18 +99,38 @@ class WarmRunLauncher(DefaultRunLauncher):
         return True
 
     def check_run_worker_health(self, run: dg.DagsterRun) -> CheckRunHealthResult:
-        """Whether a process works on the run."""
-        if not known(self._workers, run.run_id):
-            return CheckRunHealthResult(WorkerStatus.RUNNING, "not started by a warm worker")
+        """Whether a process works on the run; one that is about to be started counts as running."""
         pid = worker(self._workers, run.run_id)
-        if pid is not None:
-            return CheckRunHealthResult(WorkerStatus.RUNNING, run_worker_id=str(pid))
-        return CheckRunHealthResult(WorkerStatus.FAILED, "its worker ended without a word")
+        if pid is None and claimed(self._workers, run.run_id) in (None, "elsewhere"):
+            return self._health_of_others(run)
+        if pid is None:
+            return CheckRunHealthResult(WorkerStatus.FAILED, "its worker ended without a word")
+        return CheckRunHealthResult(WorkerStatus.RUNNING, run_worker_id=str(pid))
+
+    def _health_of_others(self, run: dg.DagsterRun) -> CheckRunHealthResult:
+        """Whether the process that the run's log names still is: a code server that was killed cannot tell any more."""
+        records = self._instance.get_records_for_run(
+            run.run_id, of_type=DagsterEventType.ENGINE_EVENT, limit=_FIRST_EVENTS, ascending=True
+        ).records
+        for entry in (record.event_log_entry for record in records):
+            told = entry.dagster_event.engine_event_data.metadata.get("pid") if entry.dagster_event else None
+            if told is not None:  # the first one is the run's, further ones may be of its steps
+                if _is_process(int(str(told.value)), entry.timestamp):
+                    break
+                return CheckRunHealthResult(WorkerStatus.FAILED, f"its process {told.value} is gone")
+        return CheckRunHealthResult(WorkerStatus.RUNNING, "not started by a warm worker")
 
     def get_run_worker_debug_info(self, run: dg.DagsterRun, include_container_logs: bool | None = True) -> str | None:  # noqa: FBT001, FBT002 - Dagster's signature
         """The last lines that the worker printed."""
         del include_container_logs
         return last_lines(self._workers, run.run_id) or None
+
+    def dispose(self) -> None:
+        """End the zygote that was started here; its workers go on."""
+        with self._starting:
+            if self._zygote is not None:
+                self._zygote.terminate()
+                self._zygote.wait()
 
     @property
     def _folder(self) -> Path:
@@ -106,7 +140,7 @@ class WarmRunLauncher(DefaultRunLauncher):
     def _workers(self) -> Path:
         return self._folder / WORKERS
 
-    def _fork(self, run: dg.DagsterRun) -> int:
+    def _fork(self, run: dg.DagsterRun) -> int | None:
         """The pid of a new worker for the run. Raises NoWorkerError."""
         origin = run.job_code_origin
         if sys.platform != "linux":
@@ -116,33 +150,31 @@ class WarmRunLauncher(DefaultRunLauncher):
         if origin.executable_path != sys.executable:
             raise NoWorkerError(f"its code belongs to another interpreter, {origin.executable_path}")
         args = ExecuteRunArgs(job_origin=origin, run_id=run.run_id, instance_ref=self._instance.get_ref())
-        request = {
+        order = {
             "run": run.run_id,
+            "job": run.job_name,
             "args": args.get_command_args()[-1],
             "cwd": str(Path.cwd()),
             "environ": dict(os.environ),
         }
-        reason = ""
+        answer: dict[str, Any] = {}
         for _ in range(_ATTEMPTS):
             try:
-                answer = self._ask(request)
+                answer = self._ask(order)
             except (OSError, ValueError) as error:
                 answer = {"error": f"the zygote did not answer: {error}"}
             if "pid" in answer:
-                return int(answer["pid"])
-            if (pid := worker(self._workers, run.run_id)) is not None:  # forked, and the answer was lost
-                return pid
-            reason = str(answer.get("error"))
-            if reason != CHANGED:
+                return answer["pid"]  # type: ignore[no-any-return]
+            if answer["error"] != CHANGED:
                 time.sleep(_LOOK_S)
-        raise NoWorkerError(reason)
+        raise NoWorkerError(answer["error"])
 
-    def _ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
+    def _ask(self, order: Mapping[str, Any]) -> dict[str, Any]:
         with self._connected() as connection:
             connection.settimeout(_ANSWER_S)
-            connection.sendall(json.dumps(request).encode() + b"\n")
+            connection.sendall(json.dumps(order).encode() + b"\n")
             with connection.makefile("rb") as reading:
-                answer: dict[str, Any] = json.loads(reading.readline() or b"null") or {"error": "it ended"}
+                answer: dict[str, Any] = json.loads(reading.readline() or b'{"error": "it ended without an answer"}')
                 return answer
 
     def _connected(self) -> socket.socket:
@@ -151,7 +183,7 @@ class WarmRunLauncher(DefaultRunLauncher):
         while True:
             connection = socket.socket(socket.AF_UNIX)
             try:
-                connection.connect(self._socket())
+                _connect(connection, self._folder)
             except OSError as error:
                 connection.close()
                 if time.monotonic() > deadline:
@@ -161,20 +193,17 @@ class WarmRunLauncher(DefaultRunLauncher):
             self._start()
             time.sleep(_LOOK_S)
 
-    def _socket(self) -> str:
-        """The socket's path, through a descriptor of its folder: paths of sockets are short."""
-        if not hasattr(self, "_folder_descriptor"):
-            self._folder_descriptor = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        return f"/proc/self/fd/{self._folder_descriptor}/{SOCKET}"
-
     def _start(self) -> None:
         """Start a zygote unless one that this process started is there. Raises NoWorkerError when it gave up."""
         with self._starting:
-            if self._zygote is not None and self._zygote.poll() is None:
+            if self._zygote is not None and (code := self._zygote.poll()) is None:
                 return
-            if self._zygote is not None and self._zygote.returncode > 0:  # it gave up; others were ended, or are done
-                code, self._zygote = self._zygote.returncode, None
-                raise NoWorkerError(f"the zygote ended with exit code {code}: {self._last_words()}")
+            if self._zygote is not None and code:
+                self._zygote = None
+                if code > 0:  # it gave up by itself; others were killed
+                    self._given_up = time.monotonic(), f"the zygote ended with exit code {code}: {self._last_words()}"
+            if self._given_up is not None and time.monotonic() < self._given_up[0] + _GIVEN_UP_S:
+                raise NoWorkerError(self._given_up[1])
             with (self._folder / "zygote.log").open("wb") as log:
                 self._zygote = subprocess.Popen(
                     command(self._folder, self._preload),
@@ -187,3 +216,21 @@ class WarmRunLauncher(DefaultRunLauncher):
     def _last_words(self) -> str:
         text = (self._folder / "zygote.log").read_text(encoding="utf-8", errors="replace").strip()
         return text.splitlines()[-1] if text else "it said nothing"
+
+
+def _connect(connection: socket.socket, folder: Path) -> None:
+    """Connect through a descriptor of the socket's folder: paths of sockets are short."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        connection.connect(f"/proc/self/fd/{descriptor}/{SOCKET}")
+    finally:
+        os.close(descriptor)
+
+
+def _is_process(pid: int, at: float) -> bool:
+    """Whether the process that had this pid at that time still lives."""
+    try:
+        process = psutil.Process(pid)
+        return process.create_time() <= at + _CLOCKS_S and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False

@@ -22,13 +22,23 @@ class Group:
         self._cwd = cwd
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._needed: set[str] = set()
+        self._started: dict[str, float] = {}
 
-    def start(self, name: str, command: Sequence[str], *, needed: bool = True) -> None:
-        """Start a program in a process group of its own, so that this process decides when it ends."""
+    def start(self, name: str, command: Sequence[str], *, needed: bool = True, inherits: Sequence[int] = ()) -> None:
+        """Start a program in a process group of its own, so that this process decides when it ends.
+
+        `inherits` are file descriptors that it gets too.
+        """
         if needed:
             self._needed.add(name)
+        self._started[name] = time.monotonic()
         self._processes[name] = subprocess.Popen(
-            command, env=self._environment, cwd=self._cwd, stdin=subprocess.DEVNULL, start_new_session=True
+            command,
+            env=self._environment,
+            cwd=self._cwd,
+            stdin=subprocess.DEVNULL,
+            pass_fds=inherits,
+            start_new_session=True,
         )
 
     def ended(self) -> tuple[str, int] | None:
@@ -38,6 +48,10 @@ class Group:
             if code is not None and name in self._needed:
                 return name, code
         return None
+
+    def seconds(self, name: str) -> float:
+        """How long ago a program was started."""
+        return time.monotonic() - self._started[name]
 
     def wait(self) -> tuple[str, int]:
         """Wait until a program ends by itself; returns its name and exit code."""

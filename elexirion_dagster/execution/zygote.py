@@ -1,9 +1,9 @@
 """A process that has imported Dagster, the SDKs and this package once, and forks a worker for each run.
 
-`python -m elexirion_dagster.execution.zygote FOLDER MODULE…` imports the modules and serves the Unix socket
-`FOLDER/zygote.sock` until the process that started it ends, or until a file that it imported has changed.
-A request and its answer are one JSON line each: `{"run", "args", "cwd", "environ"}` gives `{"pid"}` or `{"error"}`;
-`{}` asks only whether it is there.
+`python -m elexirion_dagster.execution.zygote PID FOLDER MODULE…` imports the modules and serves the Unix socket
+`FOLDER/zygote.sock` until its parent PID ends, or until a file that it imported has changed. A request and its answer
+are one JSON line each: an `Order` gives `{"pid"}` of the worker that has claimed the run, or `{"error"}`; `{}` asks
+only whether it is there.
 """
 
 import contextlib
@@ -12,7 +12,6 @@ import gc
 import importlib
 import json
 import os
-import random
 import select
 import signal
 import socket
@@ -20,20 +19,18 @@ import struct
 import sys
 import threading
 import time
-import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from elexirion_dagster.execution.workers import claim, log_file
+from elexirion_dagster.execution.forked import Order, say, work
+from elexirion_dagster.execution.workers import WORKERS
 
 SOCKET = "zygote.sock"
-LOCK = "zygote.lock"
-WORKERS = "workers"
-"""Folder of the files that say who works on which run."""
 CHANGED = "changed"
 """The answer of a zygote whose modules are not those on the disk any more; it ends."""
 
+_LOCK = "zygote.lock"
 _NEEDED = (
     "dagster._cli.api",
     "dagster._core.storage.event_log.sqlite",
@@ -49,19 +46,17 @@ _MOST_BYTES = 4_000_000
 
 
 def command(folder: Path, preload: Sequence[str]) -> list[str]:
-    """The program that serves a folder after importing these modules."""
-    return [sys.executable, "-m", "elexirion_dagster.execution.zygote", str(folder), *preload]
+    """The program that serves a folder for this process, after importing these modules."""
+    return [sys.executable, "-m", "elexirion_dagster.execution.zygote", str(os.getpid()), str(folder), *preload]
 
 
-def serve(folder: Path, preload: Sequence[str]) -> int:
+def serve(parent: int, folder: Path, preload: Sequence[str]) -> int:
     """Serve until there is a reason to end; the exit code."""
-    parent = os.getppid()
     if not _only_one(folder):
         return 0
     modules = _import((*_NEEDED, *preload))
-    if threading.active_count() > 1:
-        names = ", ".join(thread.name for thread in threading.enumerate()[1:])
-        print(f"not safe to fork: importing started the threads {names}", file=sys.stderr)  # noqa: T201 - its log
+    if threads := _threads():
+        print(f"not safe to fork: importing started {threads}", file=sys.stderr)  # noqa: T201 - its log
         return 1
     gc.collect()
     gc.freeze()  # what is there now is shared with the workers as long as nobody writes to it
@@ -76,7 +71,7 @@ def serve(folder: Path, preload: Sequence[str]) -> int:
 
 def _only_one(folder: Path) -> bool:
     """Hold the folder's lock from now on; False when another zygote keeps it."""
-    descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    descriptor = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     deadline = time.monotonic() + _LOCK_S
     while True:
         try:
@@ -96,6 +91,14 @@ def _import(names: Sequence[str]) -> dict[str, float]:
     origins = (getattr(module, "__file__", None) for module in list(sys.modules.values()))
     files = (Path(origin) for origin in origins if origin)
     return {str(file): file.stat().st_mtime for file in files if file.exists()}
+
+
+def _threads() -> str:
+    """The threads beside this one, those of native code included; a fork would leave their locks locked for ever."""
+    if threading.active_count() > 1:
+        return "the threads " + ", ".join(thread.name for thread in threading.enumerate()[1:])
+    count = len(list(Path("/proc/self/task").iterdir())) - 1
+    return f"{count} threads of native code" if count else ""
 
 
 def _changed(modules: Mapping[str, float]) -> bool:
@@ -135,97 +138,52 @@ def _reap() -> None:
 
 
 def _answer(listener: socket.socket, folder: Path, modules: Mapping[str, float]) -> bool:
-    """Answer one request; False when this process should end."""
+    """Answer one request, or let the worker do so once it has the run; False when this process should end."""
     connection, _ = listener.accept()
     with connection:
         connection.settimeout(_REQUEST_S)
         try:
             request = _read(connection)
+            order = Order.from_json(request) if request else None
         except (OSError, ValueError) as error:
-            _say(connection, {"error": f"not a request: {error}"})
+            say(connection, {"error": f"not a request: {error}"})
             return True
         if _changed(modules):
-            _say(connection, {"error": CHANGED})
+            say(connection, {"error": CHANGED})
             return False
-        if not request:
-            _say(connection, {})
+        if order is None:
+            say(connection, {})
             return True
-        pid = os.fork()
+        try:
+            pid = os.fork()
+        except OSError as error:
+            say(connection, {"error": f"cannot fork: {error}"})
+            return True
         if pid == 0:
             listener.close()
-            connection.close()
-            _work(request, folder)
-        _say(connection, {"pid": pid})
+            work(order, folder / WORKERS, connection)
     return True
 
 
-def _read(connection: socket.socket) -> dict[str, Any]:
+def _read(connection: socket.socket) -> Any:
     if not _is_ours(connection):
         raise ValueError("it comes from another user")
-    parts: list[bytes] = []
-    while not (parts and parts[-1].endswith(b"\n")):
+    text = bytearray()
+    while not text.endswith(b"\n"):
         part = connection.recv(65_536)
-        if not part or sum(map(len, parts)) > _MOST_BYTES:
+        if not part or len(text) > _MOST_BYTES:
             raise ValueError("it has no end")
-        parts.append(part)
-    request: dict[str, Any] = json.loads(b"".join(parts))
-    return request
+        text += part
+    return json.loads(text)
 
 
 def _is_ours(connection: socket.socket) -> bool:
     """Whether the other side is the same user; the socket's mode says so already, this does where modes are ignored."""
-    if not hasattr(socket, "SO_PEERCRED"):
-        return True
     size = struct.calcsize("3i")
     _, uid, _ = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size))
     return bool(uid == os.geteuid())
 
 
-def _say(connection: socket.socket, answer: Mapping[str, Any]) -> None:
-    with contextlib.suppress(OSError):
-        connection.sendall(json.dumps(answer).encode() + b"\n")
-
-
-def _work(request: Mapping[str, Any], folder: Path) -> None:
-    """Be the worker of one run; does not return."""
-    code = 1
-    try:
-        _become(request, folder)
-        if claim(folder / WORKERS, request["run"]):
-            code = _execute(request["args"])
-    except BaseException:  # noqa: BLE001 - nothing may return into the zygote's loop
-        traceback.print_exc()
-    finally:
-        with contextlib.suppress(BaseException):
-            sys.stdout.flush()
-            sys.stderr.flush()
-        os._exit(code)
-
-
-def _become(request: Mapping[str, Any], folder: Path) -> None:
-    """Leave everything of the zygote's behind: terminal, group, signals, environment, folder, random state."""
-    os.setsid()
-    (folder / WORKERS).mkdir(mode=0o700, exist_ok=True)
-    log = os.open(log_file(folder / WORKERS, request["run"]), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    for number, source in ((0, os.open(os.devnull, os.O_RDONLY)), (1, log), (2, log)):
-        os.dup2(source, number)
-    for name in (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD):
-        signal.signal(name, signal.default_int_handler if name == signal.SIGINT else signal.SIG_DFL)
-    os.environ.clear()
-    os.environ.update(request["environ"])
-    os.chdir(request["cwd"])
-    random.seed()
-
-
-def _execute(args: str) -> int:
-    """What `dagster api execute_run` does with these arguments."""
-    api = importlib.import_module("dagster._cli.api")
-    try:
-        api.execute_run_command.main(args=[args], standalone_mode=False)
-    except SystemExit as ended:
-        return ended.code if isinstance(ended.code, int) else 1
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(serve(Path(sys.argv[1]), sys.argv[2:]))
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends it without a trace
+    sys.exit(serve(int(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:]))

@@ -1,48 +1,75 @@
 """The Dagster instance of the home: written once, shared by CLI runs and the UI."""
 
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
+from elexirion_dagster.execution import workers
 from elexirion_dagster.settings import Settings
 from elexirion_dagster.store.home import Home, open_home
 from elexirion_dagster.store.prune import PruneReport
 from elexirion_dagster.store.prune import prune as prune_home
+from elexirion_dagster.tags import MODEL_TAG, PIPELINE_TAG
 from elexirion_dagster.workspace import release
 from elexirion_dagster.yamlio import dump
 
 PRELOAD = ["elexirion_dagster.definitions", "anthropic", "google.genai"]
 """What the workers of runs find imported already."""
-_SETTINGS = {
-    "telemetry": {"enabled": False},
-    "nux": {"enabled": False},
-    "run_coordinator": {
-        "module": "dagster.core.run_coordinator",
-        "class": "QueuedRunCoordinator",
-        "config": {"dequeue_use_threads": True, "dequeue_num_workers": 8, "dequeue_interval_seconds": 1},
-    },
-    "run_launcher": {
-        "module": "elexirion_dagster.execution.launcher",
-        "class": "WarmRunLauncher",
-        "config": {"preload": PRELOAD},
-    },
-    "concurrency": {"runs": {"max_concurrent_runs": 150}},
-    "sensors": {"use_threads": True, "num_workers": 4},
-    "schedules": {"use_threads": True, "num_workers": 4},
-    "run_monitoring": {
-        "enabled": True,
-        "start_timeout_seconds": 60,
-        "cancel_timeout_seconds": 30,
-        "poll_interval_seconds": 5,
-    },
-    "run_retries": {"enabled": False},
-    "retention": {"sensor": {"purge_after_days": {"skipped": 1, "failure": 30, "success": 30}}},
-}
-_HEAD = """\
+_SETTINGS = f"""\
 # The Dagster instance that `elexirion` runs and the UI share. Written by `elexirion init`; yours to edit.
-# Run retries stay off: a step retries by itself, and a run that failed is not started again blindly.
+# Storage is Dagster's own: SQLite files in this folder, in WAL mode, which many processes of a machine may use at once.
+# docs/instance.md has a variant on Postgres, and the figures behind what stands here.
+
+# Nothing is told to anybody.
+telemetry: {{enabled: false}}
+nux: {{enabled: false}}
+
+# Runs wait in a queue, so that the limits below hold for whatever starts them. Starting one is mostly waiting: eight
+# threads start them side by side, and look for new ones every second instead of every five.
+run_coordinator:
+  module: dagster.core.run_coordinator
+  class: QueuedRunCoordinator
+  config: {{dequeue_use_threads: true, dequeue_num_workers: 8, dequeue_interval_seconds: 1}}
+
+# A run's process is forked from one that has imported everything: a fraction of a second instead of five.
+run_launcher:
+  module: elexirion_dagster.execution.launcher
+  class: WarmRunLauncher
+  config:
+    preload: {json.dumps(PRELOAD)}
+
+# More than a hundred runs may wait for models at once, of one pipeline or of several; no pipeline and no model that a
+# run was given by its tag takes all places. Calls are limited apart from this, by ELEXIRION_RATES and budgets.
+concurrency:
+  runs:
+    max_concurrent_runs: 150
+    tag_concurrency_limits:
+      - {{key: {PIPELINE_TAG}, value: {{applyLimitPerUniqueValue: true}}, limit: 120}}
+      - {{key: {MODEL_TAG}, value: {{applyLimitPerUniqueValue: true}}, limit: 120}}
+
+# Sensors and schedules do not wait for one another, and submit the runs they ask for side by side.
+sensors: {{use_threads: true, num_workers: 4, num_submit_workers: 8}}
+schedules: {{use_threads: true, num_workers: 4, num_submit_workers: 8}}
+
+# A run whose process died is failed within seconds. Starting may take long when a hundred start at once on few cores,
+# and a run given up too early would be lost although its process lives; dead ones are found without this timeout.
+# Cancelling takes up to 15 seconds, then the process is killed.
+run_monitoring:
+  enabled: true
+  start_timeout_seconds: 300
+  cancel_timeout_seconds: 30
+  poll_interval_seconds: 5
+
+# A step retries by itself, and a run that failed is not started again blindly: both on would do the same twice.
+run_retries: {{enabled: false}}
+
+# Looks that found nothing to do are not kept longer than a day.
+retention:
+  sensor:
+    purge_after_days: {{skipped: 1, failure: 30, success: 30}}
 """
 
 
@@ -61,7 +88,7 @@ def init(settings: Settings) -> Initialised:
     config = home.dagster / "dagster.yaml"
     if config.exists():
         return Initialised(home, config, written=False)
-    config.write_text(_HEAD + dump(_SETTINGS), encoding="utf-8")
+    config.write_text(_SETTINGS, encoding="utf-8")
     config.chmod(0o600)
     return Initialised(home, config, written=True)
 
@@ -89,6 +116,8 @@ def workspace_file(home: Home) -> Path:
 
 
 def prune(settings: Settings, days: int) -> PruneReport:
-    """Remove workspaces and reports of runs older than so many days; worktrees with commits on no branch stay."""
-    home = open_home(settings.home)
-    return prune_home(home, older_than_days=days, now=datetime.now(UTC), release=partial(release, home))
+    """Remove workspaces and reports of old runs (worktrees with commits on no branch stay), and workers' files."""
+    home, now = open_home(settings.home), datetime.now(UTC)
+    report = prune_home(home, older_than_days=days, now=now, release=partial(release, home))
+    freed = workers.prune(home.dagster / workers.WORKERS, (now - timedelta(days=days)).timestamp())
+    return replace(report, freed_bytes=report.freed_bytes + freed)

@@ -14,8 +14,7 @@ from elexirion_dagster.compiler.ops import OUTPUTS
 from elexirion_dagster.compiler.sensors import record_end
 from elexirion_dagster.definitions import job_of_file
 from elexirion_dagster.errors import Cause
-from elexirion_dagster.execution.workers import working_on
-from elexirion_dagster.execution.zygote import WORKERS
+from elexirion_dagster.execution.workers import WORKERS, working_on
 from elexirion_dagster.operations.opened import open_instance
 from elexirion_dagster.records import Json
 from elexirion_dagster.reports.json_report import load

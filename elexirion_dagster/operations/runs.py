@@ -9,8 +9,7 @@ from dagster._core.execution.stats import StepEventStatus
 
 from elexirion_dagster.compiler.resources import root_of
 from elexirion_dagster.errors import InputError
-from elexirion_dagster.execution.workers import known, worker
-from elexirion_dagster.execution.zygote import WORKERS
+from elexirion_dagster.execution.workers import GRACE_S, WORKERS, worker
 from elexirion_dagster.operations.following import Following, State
 from elexirion_dagster.operations.opened import open_instance
 from elexirion_dagster.settings import Settings
@@ -23,7 +22,6 @@ _UNDER_WAY = [
     dg.DagsterRunStatus.STARTED,
     dg.DagsterRunStatus.CANCELING,
 ]
-_STOP_S = 20.0
 _LOOK_S = 0.1
 
 
@@ -92,19 +90,13 @@ def _memory_mb(pid: int | None) -> float | None:
 
 def end(run_id: str, settings: Settings) -> tuple[str, str]:
     """Cancel the run with this id or beginning of one; returns id and status. Raises InputError when there is none."""
-    with open_instance(settings) as (home, instance):
+    with open_instance(settings) as (_, instance):
         run = _find(instance, run_id)
         instance.run_coordinator.cancel_run(run.run_id)
-        deadline = time.monotonic() + _STOP_S
-        while time.monotonic() < deadline:
-            now = instance.get_run_by_id(run.run_id)
-            if now is None or now.is_finished:
-                break
-            if worker(home.dagster / WORKERS, run.run_id) is None and known(home.dagster / WORKERS, run.run_id):
-                instance.report_run_canceled(now, "its worker had to be killed")
+        deadline = time.monotonic() + 2 * GRACE_S
+        while (now := instance.get_run_by_id(run.run_id)) and not now.is_finished and time.monotonic() < deadline:
             time.sleep(_LOOK_S)
-        ended = instance.get_run_by_id(run.run_id)
-        return run.run_id, ended.status.value.lower() if ended else "gone"
+        return run.run_id, now.status.value.lower() if now else "gone"
 
 
 def _find(instance: dg.DagsterInstance, beginning: str) -> dg.DagsterRun:

@@ -1,5 +1,6 @@
 """The Dagster web server and daemon over this home's instance."""
 
+import fcntl
 import os
 import shutil
 import socket
@@ -11,10 +12,9 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import NoReturn
 
-from filelock import FileLock, Timeout
-
 from elexirion_dagster.errors import ElexirionError, InputError
 from elexirion_dagster.execution.processes import Group
+from elexirion_dagster.execution.workers import WORKERS, end, warm
 from elexirion_dagster.execution.zygote import command as zygote_command
 from elexirion_dagster.operations.instance import PRELOAD, dagster_environment, init, workspace_file
 from elexirion_dagster.settings import Settings
@@ -22,6 +22,7 @@ from elexirion_dagster.store.home import Home
 
 HOST = "127.0.0.1"
 _READY_S = 120
+_LIVED_S = 10
 
 
 def serve(settings: Settings, *, port: int, say: Callable[[str], None]) -> NoReturn:
@@ -36,15 +37,18 @@ def serve(settings: Settings, *, port: int, say: Callable[[str], None]) -> NoRet
         "webserver": [_program("dagster-webserver"), "-h", HOST, "-p", str(port), "-w", workspace],
         "daemon": [_program("dagster-daemon"), "run", "-w", workspace],
     }
-    with _alone(home), Group(environment, cwd=Path.cwd()) as group:
-        group.start(
-            "zygote", zygote_command(home.dagster, PRELOAD), needed=False
-        )  # the launcher starts another when it is gone
+    with _alone(home) as lock, _ending_runs(home), Group(environment, cwd=Path.cwd()) as group:
+        # not needed, as the launcher starts another when it is gone
+        group.start("zygote", zygote_command(home.dagster, PRELOAD), needed=False)
         for name, command in commands.items():
-            group.start(name, command)
+            group.start(name, command, inherits=[lock])
         say(f"starting Dagster on http://{HOST}:{port} (instance {home.dagster}); Ctrl-C ends it")
         _wait_until_ready(group, port, say)
         name, code = group.wait()
+        while code < 0 and group.seconds(name) > _LIVED_S:  # killed from outside; what fails by itself would do so again
+            say(f"the {name} was killed by signal {-code}; starting it again")
+            group.start(name, commands[name], inherits=[lock])
+            name, code = group.wait()
     raise ElexirionError(
         f"the {name} ended by itself with exit code {code}",
         cause="command_failed",
@@ -53,18 +57,30 @@ def serve(settings: Settings, *, port: int, say: Callable[[str], None]) -> NoRet
 
 
 @contextmanager
-def _alone(home: Home) -> Iterator[None]:
-    """Two daemons on one instance would start every run twice."""
-    lock = FileLock(home.dagster / "up.lock")
+def _alone(home: Home) -> Iterator[int]:
+    """Hold the home's lock; two daemons on one instance would start every run twice.
+
+    The programs that are started inherit it, so that it also holds while one of them has outlived `elexirion up`.
+    """
+    descriptor = os.open(home.dagster / "up.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        mend = "Use that one, end it, or set ELEXIRION_HOME to another folder."
-        raise InputError(f"another `elexirion up` serves {home.path}", mend=mend) from error
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            mend = "Use that one, end it with the programs that it started, or set ELEXIRION_HOME to another folder."
+            raise InputError(f"another `elexirion up` serves {home.path}", mend=mend) from error
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _ending_runs(home: Home) -> Iterator[None]:
+    """End the runs of warm workers, which are in sessions of their own, once nothing starts further ones."""
     try:
         yield
     finally:
-        lock.release()
+        end(home.dagster / WORKERS, warm(home.dagster / WORKERS))
 
 
 def _create_databases(home: Home) -> None:

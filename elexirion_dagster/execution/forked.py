@@ -1,0 +1,101 @@
+"""The worker of one run, from the fork to its end."""
+
+import faulthandler
+import importlib
+import json
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn, Self
+
+from elexirion_dagster.execution.workers import claim, log_file, wanted_job, worker
+
+_FIELDS = {"run": str, "job": str, "args": str, "cwd": str, "environ": dict}
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A run to work on: its job, the arguments of `dagster api execute_run`, the folder and environment to do so in."""
+
+    run: str
+    job: str
+    args: str
+    cwd: str
+    environ: Mapping[str, str]
+
+    @classmethod
+    def from_json(cls, fields: Any) -> Self:
+        """Raises ValueError when it is not an order."""
+        if not isinstance(fields, dict) or {name: type(value) for name, value in fields.items()} != _FIELDS:
+            raise ValueError(f"expected an object of {', '.join(_FIELDS)}")
+        return cls(**fields)
+
+
+def say(connection: socket.socket, answer: Mapping[str, Any]) -> None:
+    """Answer, if somebody still listens."""
+    with suppress(OSError):
+        connection.sendall(json.dumps(answer).encode() + b"\n")
+
+
+def work(order: Order, folder: Path, connection: socket.socket) -> NoReturn:
+    """Be the worker of a run: claim it, answer with the pid of whoever has it, execute it if that is this process."""
+    code = 1
+    try:
+        with connection:
+            _become(order, folder)
+            ours = claim(folder, order.run, "warm")
+            say(connection, {"pid": os.getpid() if ours else worker(folder, order.run)})
+        code = _execute(order) if ours else 0
+    except BaseException:  # noqa: BLE001 - nothing may return into the zygote's loop
+        traceback.print_exc()
+    finally:
+        _leave(code, log_file(folder, order.run))
+
+
+def _become(order: Order, folder: Path) -> None:
+    """Leave everything of the zygote's behind: session, streams, signals, environment, folder, random state."""
+    os.setsid()
+    folder.mkdir(mode=0o700, exist_ok=True)
+    log = os.open(log_file(folder, order.run), os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    for number, source in ((0, os.open(os.devnull, os.O_RDONLY)), (1, log), (2, log)):
+        os.dup2(source, number)
+    faulthandler.enable(log)  # also while a capture has stderr elsewhere
+    for name in (signal.SIGTERM, signal.SIGCHLD):
+        signal.signal(name, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    os.environ.clear()
+    os.environ.update(order.environ)
+    time.tzset()
+    os.chdir(order.cwd)
+    if "numpy" in sys.modules:  # Python's own generator is seeded anew in every fork, numpy's is not
+        sys.modules["numpy"].random.seed()
+    wanted_job.set(order.job)
+
+
+def _execute(order: Order) -> int:
+    """What `dagster api execute_run` does with these arguments."""
+    api = importlib.import_module("dagster._cli.api")
+    try:
+        api.execute_run_command.main(args=[order.args], standalone_mode=False)
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else 1
+    return 0
+
+
+def _leave(code: int, log: Path) -> NoReturn:
+    """End as the forks of `multiprocessing` do: threads are waited for, what the zygote put up is not torn down."""
+    with suppress(BaseException):
+        threading._shutdown()  # type: ignore[attr-defined] # noqa: SLF001
+        sys.stdout.flush()
+        sys.stderr.flush()
+        if not log.stat().st_size:
+            log.unlink()
+    os._exit(code)

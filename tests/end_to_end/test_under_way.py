@@ -1,0 +1,106 @@
+"""Runs under `elexirion up`: seen by `ps`, ended by `stop`, lost by a kill."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import psutil
+import pytest
+from serving import gone, wait_for
+
+from elexirion_dagster.execution import workers
+
+pytestmark = pytest.mark.slow
+
+
+def the_sleeper(seconds):
+    """The child process of a run of the pipeline `slow`."""
+    words = ["sleep", str(seconds)]
+
+    def look():
+        return next((one for one in psutil.process_iter(["cmdline"]) if one.info["cmdline"] == words), None)
+
+    return wait_for(look)
+
+
+def elexirion(ui, *words):
+    command = [sys.executable, "-m", "elexirion_dagster.cli.main", *words]
+    return subprocess.run(command, env=ui.environ, capture_output=True, text=True, check=False, timeout=120)
+
+
+def the_end(ui, run_id):
+    """What the journal says about how a run ended: once."""
+    found = wait_for(lambda: [line for line in ui.journal(run_id) if line["kind"] == "run_finished"])
+    (line,) = found
+    return line["status"], line["cause"]
+
+
+def worker(ui, run_id):
+    return workers.worker(ui.home / "dagster" / "workers", run_id)
+
+
+def test_ps_shows_what_is_under_way_and_stop_ends_it(ui):
+    run_id = ui.started("slow", seconds=305)
+    sleeper = the_sleeper(305)
+    (row,) = json.loads(elexirion(ui, "ps", "--json").stdout)
+    assert (row["run"], row["pipeline"], row["status"], row["step"]) == (run_id, "slow", "started", "sleeps")
+    assert row["pid"] == worker(ui, run_id) == sleeper.ppid()
+    assert row["seconds"] > 0
+    assert row["memory_mb"] > 1
+    assert row["cost_usd"] == 0
+    assert run_id in elexirion(ui, "ps").stdout
+    done = elexirion(ui, "stop", run_id[:8])
+    assert (done.stdout, done.returncode) == (f"run {run_id} canceled\n", 0)
+    wait_for(lambda: gone(sleeper))
+    assert the_end(ui, run_id) == ("cancelled", "cancelled")
+    assert elexirion(ui, "ps").stdout == "nothing is under way\n"
+    assert not list((ui.home / "dagster" / "workers").glob(f"{run_id}.log"))
+
+
+def test_stopping_what_is_not_under_way_says_so(ui):
+    done = elexirion(ui, "stop", "00000000")
+    assert done.returncode == 2
+    assert "no run that is under way begins with '00000000'" in done.stderr
+
+
+def test_a_worker_that_is_killed_is_a_lost_worker_in_the_journal_and_the_daemon_may_be_killed_too(ui):
+    run_id = ui.started("slow", seconds=306)
+    sleeper = the_sleeper(306)
+    os.kill(worker(ui, run_id), signal.SIGKILL)
+    assert ui.finished(run_id)["status"] == "FAILURE"
+    assert the_end(ui, run_id) == ("failed", "worker_lost")
+    sleeper.kill()
+
+
+def test_a_run_of_the_terminal_that_is_killed_is_failed_by_the_monitoring(ui):
+    command = [sys.executable, "-m", "elexirion_dagster.cli.main", "run", "slow", "seconds=307"]
+    process = subprocess.Popen(
+        command, env=ui.environ, cwd=ui.home.parent, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    sleeper = the_sleeper(307)
+    (row,) = json.loads(elexirion(ui, "ps", "--json").stdout)
+    assert row["pid"] == process.pid
+    process.kill()
+    process.wait()
+    assert ui.finished(row["run"])["status"] == "FAILURE"
+    assert the_end(ui, row["run"]) == ("failed", "worker_lost")
+    sleeper.kill()
+
+
+def test_a_changed_pipeline_is_what_the_next_run_has(ui):
+    file = ui.home.parent / "pipelines_yaml" / "breaks.yaml"
+    before = file.read_text(encoding="utf-8")
+    assert ui.finished(ui.started("breaks"))["status"] == "FAILURE"
+    file.write_text(before.replace("/there/is/no/such/place", "/"), encoding="utf-8")
+    try:
+        assert ui.finished(ui.started("breaks"))["status"] == "SUCCESS"
+    finally:
+        file.write_text(before, encoding="utf-8")
+
+
+def test_a_second_server_on_one_home_is_refused(ui):
+    done = elexirion(ui, "up", "--port", "1")
+    assert done.returncode == 2
+    assert "another `elexirion up` serves" in done.stderr
