@@ -25,6 +25,7 @@ from elexirion_dagster.providers.base import Provider
 from elexirion_dagster.providers.catalog import Providers
 from elexirion_dagster.providers.pricing import own_prices
 from elexirion_dagster.records import Json, StepResult, dollars
+from elexirion_dagster.recovery.asked import Recovery
 from elexirion_dagster.redact import Redactor
 from elexirion_dagster.reservations import Allowance, Reservations
 from elexirion_dagster.runner import Runner
@@ -40,7 +41,7 @@ from elexirion_dagster.steps.context import Shared, StepContext, view
 from elexirion_dagster.steps.partials import Partials
 from elexirion_dagster.steps.threads import Threads
 from elexirion_dagster.store.holding import Held
-from elexirion_dagster.store.home import open_home
+from elexirion_dagster.store.home import Home, open_home
 from elexirion_dagster.store.journal import JournalWriter
 from elexirion_dagster.store.ledger import Ledger
 from elexirion_dagster.store.replay import Replay
@@ -86,6 +87,7 @@ class Run:
         self.cancelled = threading.Event()
         self._well: dict[str, bool] = {}
         self.kept: str | None = None
+        self._recovery = Recovery.from_tags(info.tags)
         complete = complete_inputs(pipeline, info.inputs)
         self._prices = own_prices(settings.prices)
         self._redactor = Redactor(secrets=_secrets([pipeline, *pipelines.values()], settings))
@@ -95,13 +97,12 @@ class Run:
             self.journal = opening.enter_context(JournalWriter(home, root_run=info.root_run, run=info.run))
             self._ledger = opening.enter_context(closing(Ledger(home)))
             self._providers = opening.enter_context(closing(Providers(settings, opened)))
-            self._pins = RunPins(
-                pipeline, settings, home, self.journal, pinned=self._replay.pins, override=info.tags.get(MODEL_TAG)
-            )
+            self._pins = self._pinned(home)
             self.inputs = self._settled(complete)
             self._started_at = self._pins.fixed("started_at", lambda: datetime.now(UTC).isoformat())
-            self._runner = Runner(self._replay, model=info.tags.get(MODEL_TAG), pipelines=pipelines)
-            seconds = pipeline.budget.seconds
+            self._runner = self._runs()
+            self._budget = self._recovery.within(pipeline.budget)
+            seconds = self._budget.seconds
             self._deadline = None if seconds is None else time.monotonic() + seconds
             workspace = opening.enter_context(workspace_of(home, info.root_run))
             opening.enter_context(self._worktree(workspace))
@@ -110,13 +111,28 @@ class Run:
             check_prices(pipeline, pipelines, self._pins, self._prices, day=_day(settings))
             self._opened = opening.pop_all()
 
+    def _pinned(self, home: Home) -> RunPins:
+        return RunPins(
+            self.pipeline,
+            self.settings,
+            home,
+            self.journal,
+            pinned=self._replay.pins,
+            override=self.info.tags.get(MODEL_TAG),
+            recovery=self._recovery,
+        )
+
+    def _runs(self) -> Runner:
+        model = self.info.tags.get(MODEL_TAG)
+        return Runner(self._replay, model=model, pipelines=self._pipelines, recovery=self._recovery)
+
     def _settled(self, complete: dict[str, Json]) -> dict[str, Json]:
         """The inputs as they were when the root run began. Secrets among them are not kept, so they come again."""
         try:
             shown: dict[str, Json] = self._redactor.tree(complete)
         except RecursionError as error:
             raise InputError("the inputs are nested too deeply", mend="Put them into a file.") from error
-        pinned: dict[str, Json] = self._pins.fixed("inputs", lambda: shown)
+        pinned: dict[str, Json] = self._pins.fixed(self._pins.inputs_name, lambda: shown)
         if pinned == shown:
             return complete
         if "[redacted:" in json.dumps(pinned):
@@ -152,7 +168,9 @@ class Run:
 
     def _share(self, workspace: Path) -> Shared:
         """What all steps of this run share."""
-        limits, budget = self.pipeline.limits, self.pipeline.budget
+        threads, budget = self.pipeline.limits.threads or self.settings.max_threads, self._budget
+        if self._recovery.change is not None and self._recovery.change.limits is not None:
+            threads = min(threads, self._recovery.change.limits.threads)
         places = (*granted(self.pipeline, self.inputs), workspace)
         engine = Engine(lazy=lambda record, name: _file_text(record, name, places))
         return Shared(
@@ -172,7 +190,7 @@ class Run:
             pins=self._pins,
             journal=self.journal,
             redactor=self._redactor,
-            threads=Threads(limits.threads or self.settings.max_threads),
+            threads=Threads(threads),
             retry=self.pipeline.retry,
             workspace=workspace,
             granted=places,
@@ -185,6 +203,7 @@ class Run:
             inside="",
             sessions=self._pins.sessions(self._replay, self.info.root_run),
             tool_log=ToolLog(self.journal, self._replay),
+            part=self._recovery.part,
         )
 
     def _announce(self) -> None:
@@ -226,7 +245,7 @@ class Run:
                 scope=self.scope(upstream),
                 shared=replace(self._shared, progress=progress, partials=partials),
                 run_step=self._runner,
-                allowance=Allowance().under(f"run:{self.info.root_run}", self.pipeline.budget),
+                allowance=Allowance().under(f"run:{self.info.root_run}", self._budget),
                 deadline=self._deadline,
             )
             with self._shared.threads.seat(deadline=self._deadline, cancelled=self.cancelled):

@@ -56,13 +56,22 @@ BELOW: dict[str, set[str]] = {
         "providers",
     },  # providers: a model's name, abilities,
     # and which causes move on to the next model; sending stays with calls
+    # floor 4 and a half: what is done after a failure, and what a run that recovers another is asked to change
+    "recovery": {"steps", "spec", "dialects", "inputs", "store", "providers"},
     # floor 5: ONE step, and ONE run with its pins, limits and workspace
-    "runner": {"steps", "calls", "store", "spec"},
-    "pins": {"steps", "store", "spec", "providers"},  # what a run settled when it began; split from `run` for length
+    "runner": {"recovery", "steps", "calls", "store", "spec"},
+    "pins": {
+        "recovery",
+        "steps",
+        "store",
+        "spec",
+        "providers",
+    },  # what a run settled when it began; split from `run` for length
     "progress": {"store"},
     "workspace": {"store", "codebase"},
     "run": {
         "runner",
+        "recovery",
         "pins",
         "inputs",
         "progress",

@@ -45,7 +45,9 @@ def serve(settings: Settings, *, port: int, say: Callable[[str], None]) -> NoRet
         say(f"starting Dagster on http://{HOST}:{port} (instance {home.dagster}); Ctrl-C ends it")
         _wait_until_ready(group, port, say)
         name, code = group.wait()
-        while code < 0 and group.seconds(name) > _LIVED_S:  # killed from outside; what fails by itself would do so again
+        while (
+            code < 0 and group.seconds(name) > _LIVED_S
+        ):  # killed from outside; what fails by itself would do so again
             say(f"the {name} was killed by signal {-code}; starting it again")
             group.start(name, commands[name], inherits=[lock])
             name, code = group.wait()

@@ -5,6 +5,7 @@ from keyword import iskeyword
 
 from elexirion_dagster.spec.issues import Issue
 from elexirion_dagster.spec.pipeline import Pipeline
+from elexirion_dagster.spec.steps import ForEachStep
 
 KEPT_BY_DAGSTER = frozenset(
     [
@@ -30,7 +31,6 @@ _INERT = {
     "partitions": "a job scans every file in one run",
     "repos": "a schedule runs with the inputs' defaults",
     "on": "use `schedule`",
-    "fallback": "a failed run stays failed until it is launched again",
     "score": "outcomes are recorded without scores",
     "optimize": "prompts stay as written",
     "examples": "prompts stay as written",
@@ -39,7 +39,7 @@ _INERT = {
 
 def check_root(pipeline: Pipeline) -> list[Issue]:
     """Everything wrong with the root keys."""
-    return [*_check_name(pipeline), *_check_schedule(pipeline), *_inert(pipeline)]
+    return [*_check_name(pipeline), *_check_schedule(pipeline), *_check_fallback(pipeline), *_inert(pipeline)]
 
 
 def _check_name(pipeline: Pipeline) -> Iterator[Issue]:
@@ -54,6 +54,15 @@ def _check_schedule(pipeline: Pipeline) -> Iterator[Issue]:
     if pipeline.schedule and required:
         message = f"a scheduled run has nobody to ask for the input {required[0]!r}"
         yield Issue(("inputs", required[0]), message, "Give it a default, or remove the schedule.")
+
+
+def _check_fallback(pipeline: Pipeline) -> Iterator[Issue]:
+    for index, rule in enumerate(pipeline.fallback):
+        at = ("fallback", index)
+        if rule.run == pipeline.name:
+            yield Issue((*at, "run"), f"{pipeline.name} would run itself after it failed", "Use `change` or `wait`.")
+        if rule.split and not any(isinstance(step, ForEachStep) for step in pipeline.steps):
+            yield Issue((*at, "split"), "there is no top-level for_each whose items could be split", "Use `change`.")
 
 
 def _inert(pipeline: Pipeline) -> Iterator[Issue]:
