@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import dagster as dg
 
 from elexirion_dagster.compiler.compile import compile_files
 from elexirion_dagster.compiler.jobs import pipeline_job
+from elexirion_dagster.compiler.recovery import recover_job, recovery_sensor
 from elexirion_dagster.compiler.sensors import ingest_sensor, reap_sensor, record_runs_sensor
 from elexirion_dagster.dialects.load import load_any
 from elexirion_dagster.dialects.lookup import find_all
@@ -30,7 +32,18 @@ def defs() -> dg.Definitions:
     known, wanted = find_all(settings), wanted_job.get()
     # the worker of a run need not compile the others: 9 ms each, measured
     files = [known[wanted]] if wanted in known else known.values()
-    return compile_files(files, settings, known=known, executor=thread_executor, finish=write_report, sensors=sensors)
+    compiled = compile_files(
+        files, settings, known=known, executor=thread_executor, finish=write_report, sensors=sensors
+    )
+    return with_recovery(compiled, settings)
+
+
+def with_recovery(compiled: dg.Definitions, settings: Settings) -> dg.Definitions:
+    """The same, and what goes on with the runs that fail."""
+    generic = recover_job(settings, partial(find_all, settings), thread_executor, write_report)
+    jobs = [generic, *(job for job in compiled.jobs or () if isinstance(job, dg.JobDefinition))]
+    sensor = recovery_sensor(settings, partial(find_all, settings), jobs)
+    return dg.Definitions.merge(compiled, dg.Definitions(jobs=[generic], sensors=[sensor]))
 
 
 def job_of_file(file: Path, settings: Settings, *, test_steps: bool = False) -> dg.JobDefinition:

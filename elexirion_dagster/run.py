@@ -1,6 +1,5 @@
 """ONE run: its inputs, pins, limits, workspace and journal, shared by the steps that run in it."""
 
-import hashlib
 import json
 import re
 import threading
@@ -31,7 +30,7 @@ from elexirion_dagster.reservations import Allowance, Reservations
 from elexirion_dagster.runner import Runner
 from elexirion_dagster.settings import Settings
 from elexirion_dagster.spec.base import Amounts
-from elexirion_dagster.spec.children import NO_PIPELINES, Pipelines, reached
+from elexirion_dagster.spec.children import NO_PIPELINES, Pipelines, pipeline_hash
 from elexirion_dagster.spec.files import MAX_FILE_KB
 from elexirion_dagster.spec.pipeline import Pipeline
 from elexirion_dagster.spec.references import References
@@ -289,12 +288,6 @@ def _file_text(record: Mapping[str, Json], name: str, granted: tuple[Path, ...])
     if name != "text" or not {"root", "path", "blob"} <= record.keys():
         raise KeyError(name)
     return read_text(record, granted=granted, max_kb=MAX_FILE_KB)
-
-
-def pipeline_hash(pipeline: Pipeline, pipelines: Pipelines = NO_PIPELINES) -> str:
-    """SHA-256 of the canonical form of the pipeline and of those that it may run."""
-    documents = (pipeline, *reached(pipeline.steps, pipelines).values())
-    return hashlib.sha256("\n".join(one.model_dump_json(by_alias=True) for one in documents).encode()).hexdigest()
 
 
 def _day(settings: Settings) -> Amounts:

@@ -1,15 +1,16 @@
 """The run as a Dagster resource: opened once per run process, shared by its ops."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import dagster as dg
 
 from elexirion_dagster.errors import ElexirionError
+from elexirion_dagster.records import Json
 from elexirion_dagster.run import Run, RunInfo
 from elexirion_dagster.settings import Settings
 from elexirion_dagster.spec.children import NO_PIPELINES, Pipelines
 from elexirion_dagster.spec.pipeline import Pipeline
-from elexirion_dagster.tags import PIPELINE_TAG, ROOT_RUN_TAG, TRIGGER_TAG
+from elexirion_dagster.tags import PIPELINE_TAG, RECOVERED, ROOT_RUN_TAG, TRIGGER_TAG
 
 RUN = "run"
 """Key of the resource; execution/executor.py calls its `cancel()`."""
@@ -44,7 +45,7 @@ def run_resource(pipeline: Pipeline, settings: Settings, pipelines: Pipelines = 
     @dg.resource(config_schema={"inputs": dict}, description="The run's inputs, journal, budget and models.")
     def resource(context: dg.InitResourceContext) -> Iterator[Run | Unopened]:
         try:
-            run = Run(pipeline, _info(context), settings, pipelines=pipelines)
+            run = Run(pipeline, info_of(context, context.resource_config["inputs"]), settings, pipelines=pipelines)
         except ElexirionError as error:
             yield Unopened(error)
             return
@@ -58,17 +59,24 @@ def run_resource(pipeline: Pipeline, settings: Settings, pipelines: Pipelines = 
     return resource
 
 
-def _info(context: dg.InitResourceContext) -> RunInfo:
+def info_of(context: dg.InitResourceContext, inputs: Mapping[str, Json]) -> RunInfo:
+    """Which run this is, by what Dagster knows of it."""
     run = context.run
     if run is None:
         raise dg.DagsterInvariantViolationError("a pipeline runs as a Dagster run")
     return RunInfo(
         run=run.run_id,
         root_run=root_of(run),
-        inputs=context.resource_config["inputs"],
+        inputs=inputs,
         tags={name: value for name, value in run.tags.items() if not name.startswith(".")},
-        trigger=run.tags.get(TRIGGER_TAG, "dagster") if run.parent_run_id is None else "dagster",
+        trigger=_trigger(run),
     )
+
+
+def _trigger(run: dg.DagsterRun) -> str:
+    """What started the run; a re-execution inherits the tag of the run that it goes on with, a recovery has its own."""
+    given = run.tags.get(TRIGGER_TAG, "dagster")
+    return given if run.parent_run_id is None or given == RECOVERED else "dagster"
 
 
 def root_of(run: dg.DagsterRun) -> str:
