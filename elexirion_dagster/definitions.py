@@ -9,6 +9,7 @@ from typing import Any
 import dagster as dg
 
 from elexirion_dagster.compiler.compile import compile_files
+from elexirion_dagster.compiler.health import HEALTH_ASSET, health_sensor
 from elexirion_dagster.compiler.jobs import pipeline_job
 from elexirion_dagster.compiler.recovery import recover_job, recovery_sensor
 from elexirion_dagster.compiler.sensors import ingest_sensor, reap_sensor, record_runs_sensor
@@ -28,7 +29,7 @@ from elexirion_dagster.store.home import open_home
 def defs() -> dg.Definitions:
     """All pipelines found in ./pipelines_yaml, $ELEXIRION_PIPELINES and the package; in a worker the one it runs."""
     settings = Settings.from_env(os.environ)
-    sensors = [record_runs_sensor(settings), reap_sensor(), ingest_sensor(settings)]
+    sensors = [record_runs_sensor(settings), reap_sensor(), ingest_sensor(settings), health_sensor(settings)]
     known, wanted = find_all(settings), wanted_job.get()
     # the worker of a run need not compile the others: 9 ms each, measured
     files = [known[wanted]] if wanted in known else known.values()
@@ -43,7 +44,7 @@ def with_recovery(compiled: dg.Definitions, settings: Settings) -> dg.Definition
     generic = recover_job(settings, partial(find_all, settings), thread_executor, write_report)
     jobs = [generic, *(job for job in compiled.jobs or () if isinstance(job, dg.JobDefinition))]
     sensor = recovery_sensor(settings, partial(find_all, settings), jobs)
-    return dg.Definitions.merge(compiled, dg.Definitions(jobs=[generic], sensors=[sensor]))
+    return dg.Definitions.merge(compiled, dg.Definitions(assets=[HEALTH_ASSET], jobs=[generic], sensors=[sensor]))
 
 
 def job_of_file(file: Path, settings: Settings, *, test_steps: bool = False) -> dg.JobDefinition:

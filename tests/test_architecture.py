@@ -38,6 +38,7 @@ BELOW: dict[str, set[str]] = {
     "providers": set(),
     "store": set(),
     "codebase": set(),
+    "alerts": set(),  # tells a command or a webhook
     "dialects": {"spec"},
     "inputs": {"spec"},  # so low because a pipeline step hands inputs to a pipeline, as a run does
     # floor 3
@@ -111,7 +112,7 @@ FENCES: dict[str, set[str]] = {
     "anthropic": {"providers"},
     "openai": {"providers"},
     "google": {"providers"},
-    "httpx": {"providers"},
+    "httpx": {"providers", "alerts"},
     "yaml": {"yamlio"},
     "subprocess": {"shell", "execution"},
     "click": {"cli", "reports"},

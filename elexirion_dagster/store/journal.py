@@ -13,7 +13,7 @@ A line is `{"v": 1, "kind": …, "ts": "…Z", "root_run": …, "run": …, …f
 | `tool` | path, tool_use_id, name, arguments, occurrence, text, is_error |
 | `session` | path, session, max_tokens, seen |
 | `exchange` | path, session, turns |
-| `step` | path, step, step_type, status, input_hash, result, started_at, duration_s |
+| `step` | path, step, step_type, status, input_hash, result, started_at, duration_s, attempts |
 | `progress` | path, done, failed, total, note |
 | `partial` | path, text, note |
 | `findings` | path, findings, unparsed |

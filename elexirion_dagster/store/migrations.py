@@ -8,6 +8,8 @@ empties the tables and `_files`: the next ingest then reads the whole journal.
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from elexirion_dagster.store import recovery_tables
+
 if TYPE_CHECKING:
     import duckdb
 
@@ -119,7 +121,17 @@ FROM failures LEFT JOIN runs USING (root_run, run) GROUP BY ALL;
 """
 
 
-TABLES = ("_files", "run_starts", "run_ends", "run_outputs", "intents", "answers", "steps", "findings")
+TABLES = (
+    "_files",
+    "run_starts",
+    "run_ends",
+    "run_outputs",
+    "intents",
+    "answers",
+    "steps",
+    "findings",
+    *recovery_tables.LINES,
+)
 """What ingest fills."""
 
 
@@ -133,7 +145,12 @@ def m002_views(connection: "duckdb.DuckDBPyConnection") -> None:
     connection.execute(_RUNS + _CALLS + _OUTCOMES + _SUMMARIES)
 
 
-MIGRATIONS: tuple[Callable[["duckdb.DuckDBPyConnection"], None], ...] = (m001_tables, m002_views)
+def m004_recoveries(connection: "duckdb.DuckDBPyConnection") -> None:
+    """Follow what came after failures."""
+    connection.execute(recovery_tables.CREATE)
+
+
+MIGRATIONS: tuple[Callable[["duckdb.DuckDBPyConnection"], None], ...] = (m001_tables, m002_views, m004_recoveries)
 
 
 def applied(connection: "duckdb.DuckDBPyConnection") -> list[str]:
