@@ -19,7 +19,7 @@ from elexirion_dagster.errors import Cancelled, ElexirionError
 from elexirion_dagster.records import Json, StepResult
 from elexirion_dagster.recovery.candidates import verified
 from elexirion_dagster.recovery.decide import Find, fitting
-from elexirion_dagster.recovery.plan import RECOVER, Failed, Launch, Plan
+from elexirion_dagster.recovery.plan import RECOVER, Failed, Launch
 from elexirion_dagster.recovery.recover import finder, recover
 from elexirion_dagster.run import Run
 from elexirion_dagster.settings import Settings
@@ -60,6 +60,7 @@ def recovery_sensor(settings: Settings, known: Known, jobs: Sequence[dg.JobDefin
     Begins with the failures from now on. A plan is in the journal before its runs are asked for, and each run has a
     key: a daemon that dies in between asks again for the same runs, which Dagster starts once.
     """
+    names = frozenset(job.name for job in jobs)
 
     @dg.sensor(
         name="recover_runs",
@@ -71,18 +72,19 @@ def recovery_sensor(settings: Settings, known: Known, jobs: Sequence[dg.JobDefin
     def recover_runs(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         cursor = _Cursor.of(context)
         files = known()
-        find = finder(files)
+        find = finder(files, names)
         requests: list[dg.RunRequest] = []
         told = []
         for run in [*_due(context, cursor), *_failed(context, cursor)]:
-            plan = _plan(context, run, settings, files, find)
-            if plan is None:
-                continue
-            if plan.due_at is not None and plan.due_at > time.time():
-                cursor.waiting[run.run_id] = plan.due_at
-            else:
-                requests += [_request(run, launch, find) for launch in plan.launches]
-            told.append(f"{run.run_id}: {plan.action}")
+            try:
+                plan = recover(_told(context.instance, run), settings, files, find)
+                if plan.due_at is not None and plan.due_at > time.time():
+                    cursor.waiting[run.run_id] = plan.due_at
+                else:
+                    requests += [_request(run, launch, find) for launch in plan.launches]
+                told.append(f"{run.run_id}: {plan.action}")
+            except ElexirionError as error:  # one that cannot be recovered must not hold up those after it
+                context.log.error("run %s is not recovered: %s", run.run_id, error)  # noqa: TRY400 - said in words
         skip = None if requests else f"{', '.join(told) or 'no new failures'}; {len(cursor.waiting)} wait"
         return dg.SensorResult(run_requests=requests, skip_reason=skip, cursor=cursor.text())
 
@@ -108,17 +110,6 @@ def _failed(context: dg.SensorEvaluationContext, cursor: _Cursor) -> Iterator[dg
         cursor.after = change.storage_id
         if run is not None and PIPELINE_TAG in run.tags and run.tags.get(TRIGGER_TAG) != CLI:
             yield run
-
-
-def _plan(
-    context: dg.SensorEvaluationContext, run: dg.DagsterRun, settings: Settings, files: Mapping[str, Path], find: Find
-) -> Plan | None:
-    """What is done about a run; one whose plan cannot be kept must not hold up those after it."""
-    try:
-        return recover(_told(context.instance, run), settings, files, find)
-    except ElexirionError as error:
-        context.log.error("run %s is not recovered: %s", run.run_id, error)  # noqa: TRY400 - said in words, without a trace
-        return None
 
 
 def _told(instance: dg.DagsterInstance, run: dg.DagsterRun) -> Failed:

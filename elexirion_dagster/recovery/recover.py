@@ -1,7 +1,7 @@
 """One failure from its cause to a plan that is in the journal; asked again about the same run, it says the same."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -21,13 +21,15 @@ from elexirion_dagster.store.journal import JournalWriter
 from elexirion_dagster.store.recoveries import Past, past
 
 
-def finder(known: Mapping[str, Path]) -> Find:
-    """Looks pipelines up by name among these files, reading each once."""
+def finder(known: Mapping[str, Path], runnable: Collection[str] | None = None) -> Find:
+    """Looks pipelines up by name among these files, reading each once; `runnable` are those that can be started."""
 
     @cache
     def find(name: str) -> Loaded:
         if name not in known:
             raise InputError(f"there is no pipeline {name!r} any more", mend="Put its file back.")
+        if runnable is not None and name not in runnable:
+            raise InputError(f"{name} is not loaded in Dagster", mend="Reload the code location; `elexirion check`.")
         return load_any(known[name], known)
 
     return find
