@@ -26,18 +26,20 @@ outputs: {{n: "{{{{ vars.n }}}}"}}
 BY_HAND = """
 import dagster as dg
 
+RUN = {"required_resource_keys": {"run"}}
+
 def job(number):
     class Inputs(dg.Config):
         repo: str = "."
         limit: int = 3
 
-    @dg.op(name=f"listed_{number}", description="Lists files.", tags={"dagster/kind/files": ""}, required_resource_keys={"run"})
+    @dg.op(name=f"listed_{number}", description="Lists files.", tags={"dagster/kind/files": ""}, **RUN)
     def listed(context) -> dict: return {}
-    @dg.op(name=f"counted_{number}", description="Counts them.", tags={"dagster/kind/set": ""}, required_resource_keys={"run"})
+    @dg.op(name=f"counted_{number}", description="Counts them.", tags={"dagster/kind/set": ""}, **RUN)
     def counted(context, listed: dict) -> dict: return {}
-    @dg.op(name=f"asked_{number}", description="Asks a model.", tags={"dagster/kind/llm": ""}, required_resource_keys={"run"})
+    @dg.op(name=f"asked_{number}", description="Asks a model.", tags={"dagster/kind/llm": ""}, **RUN)
     def asked(context, counted: dict) -> dict: return {}
-    @dg.op(name=f"outputs_{number}", required_resource_keys={"run"})
+    @dg.op(name=f"outputs_{number}", **RUN)
     def outputs(context, counted: dict, asked: dict) -> dict: return {}
 
     @dg.resource(config_schema={"inputs": dict})

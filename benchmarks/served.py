@@ -43,6 +43,7 @@ class Served:
 
     @property
     def home(self) -> Path:
+        """$ELEXIRION_HOME."""
         return self.folder / "home"
 
     def ask(self, query: str, **variables: Any) -> Any:
@@ -130,6 +131,9 @@ def served(
         try:
             _wait(one)
             yield one
+        except BaseException:
+            print((folder / "up.log").read_text(encoding="utf-8", errors="replace")[-3000:], file=sys.stderr)
+            raise
         finally:
             process.send_signal(signal.SIGINT)
             process.wait(120)
@@ -143,7 +147,7 @@ def _wait(one: Served) -> None:
             if entries and all(entry["loadStatus"] == "LOADED" for entry in entries):
                 return
         time.sleep(0.3)
-    raise SystemExit((one.folder / "up.log").read_text(encoding="utf-8", errors="replace")[-3000:])
+    raise TimeoutError("it did not become ready")
 
 
 def _free_port() -> int:

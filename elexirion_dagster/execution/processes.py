@@ -4,11 +4,14 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Self
+
+import psutil
 
 _GRACE_S = 15.0
 _LOOK_S = 0.25
@@ -23,6 +26,7 @@ class Group:
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._needed: set[str] = set()
         self._started: dict[str, float] = {}
+        self._starts: dict[str, Callable[[], None]] = {}
 
     def start(self, name: str, command: Sequence[str], *, needed: bool = True, inherits: Sequence[int] = ()) -> None:
         """Start a program in a process group of its own, so that this process decides when it ends.
@@ -31,6 +35,7 @@ class Group:
         """
         if needed:
             self._needed.add(name)
+        self._starts[name] = partial(self.start, name, command, needed=needed, inherits=inherits)
         self._started[name] = time.monotonic()
         self._processes[name] = subprocess.Popen(
             command,
@@ -53,9 +58,28 @@ class Group:
         """How long ago a program was started."""
         return time.monotonic() - self._started[name]
 
-    def wait(self) -> tuple[str, int]:
-        """Wait until a program ends by itself; returns its name and exit code."""
+    def again(self, name: str) -> None:
+        """Start a program anew; what is left of it is ended first."""
+        _signal_group(self._processes[name], signal.SIGTERM)
+        with suppress(subprocess.TimeoutExpired):
+            self._processes[name].wait(_GRACE_S)
+        _signal_group(self._processes[name], signal.SIGKILL)
+        self._processes[name].wait()
+        self._starts[name]()
+
+    def is_busy(self, name: str) -> bool:
+        """Whether a program has programs of its own under way."""
+        try:
+            children = psutil.Process(self._processes[name].pid).children()
+            return any("resource_tracker" not in "".join(child.cmdline()) for child in children)  # Python's own, idle
+        except psutil.NoSuchProcess:
+            return False
+
+    def wait(self, until: Callable[[], bool] = lambda: False) -> tuple[str, int] | None:
+        """Wait until a program ends by itself; its name and exit code, or None when what is asked for came first."""
         while (ended := self.ended()) is None:
+            if until():
+                return None
             time.sleep(_LOOK_S)
         return ended
 

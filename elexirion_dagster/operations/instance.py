@@ -103,11 +103,10 @@ def dagster_environment(home: Home, environ: Mapping[str, str]) -> dict[str, str
     }
 
 
-def workspace_file(home: Home) -> Path:
-    """The workspace file for `elexirion up`: both code locations by module, wherever they are installed."""
+def workspace_file(home: Home, sockets: Mapping[str, Path]) -> Path:
+    """The workspace file for `elexirion up`: the code locations, each served at a socket."""
     locations = [
-        {"python_module": {"module_name": module, "location_name": module.partition(".")[0]}}
-        for module in ("elexirion_dagster.definitions", "optimizer_assets.definitions")
+        {"grpc_server": {"socket": str(socket), "location_name": location}} for location, socket in sockets.items()
     ]
     path = home.dagster / "workspace.yaml"
     path.write_text(dump({"load_from": locations}), encoding="utf-8")

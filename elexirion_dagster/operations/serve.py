@@ -6,12 +6,14 @@ import shutil
 import socket
 import sys
 import sysconfig
+import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import NoReturn
 
+from elexirion_dagster.dialects.lookup import find_all
 from elexirion_dagster.errors import ElexirionError, InputError
 from elexirion_dagster.execution.processes import Group
 from elexirion_dagster.execution.workers import WORKERS, end, warm
@@ -21,8 +23,12 @@ from elexirion_dagster.settings import Settings
 from elexirion_dagster.store.home import Home
 
 HOST = "127.0.0.1"
+LOCATIONS = ("elexirion_dagster", "optimizer_assets")
+_RUNTIME = "code server of elexirion_dagster"
 _READY_S = 120
-_LIVED_S = 10
+_LIVED_S = 60
+_DEATHS = 5
+"""What is killed more often before it has lived so long is not started again."""
 
 
 def serve(settings: Settings, *, port: int, say: Callable[[str], None]) -> NoReturn:
@@ -32,30 +38,81 @@ def serve(settings: Settings, *, port: int, say: Callable[[str], None]) -> NoRet
         raise InputError(f"port {port} is in use", mend="Give another with --port.")
     _create_databases(home)
     environment = dagster_environment(home, os.environ)
-    workspace = str(workspace_file(home))
-    commands = {
-        "webserver": [_program("dagster-webserver"), "-h", HOST, "-p", str(port), "-w", workspace],
-        "daemon": [_program("dagster-daemon"), "run", "-w", workspace],
-    }
-    with _alone(home) as lock, _ending_runs(home), Group(environment, cwd=Path.cwd()) as group:
+    with (
+        _alone(home) as lock,
+        tempfile.TemporaryDirectory(prefix="elexirion-") as folder,  # a socket's path may have about 100 characters
+        _ending_runs(home),
+        Group(environment, cwd=Path.cwd()) as group,
+    ):
+        sockets = {location: Path(folder) / location for location in LOCATIONS}
+        servers, programs = _code_servers(sockets), _programs(port, workspace_file(home, sockets))
         # not needed, as the launcher starts another when it is gone
         group.start("zygote", zygote_command(home.dagster, PRELOAD), needed=False)
-        for name, command in commands.items():
-            group.start(name, command, inherits=[lock])
         say(f"starting Dagster on http://{HOST}:{port} (instance {home.dagster}); Ctrl-C ends it")
-        _wait_until_ready(group, port, say)
-        name, code = group.wait()
-        while (
-            code < 0 and group.seconds(name) > _LIVED_S
-        ):  # killed from outside; what fails by itself would do so again
-            say(f"the {name} was killed by signal {-code}; starting it again")
-            group.start(name, commands[name], inherits=[lock])
-            name, code = group.wait()
+        for name, command in servers.items():
+            group.start(name, command, inherits=[lock])
+        _wait_until(lambda: all(map(_listens, sockets.values())), group)  # who finds no server looks again after long
+        for name, command in programs.items():
+            group.start(name, command, inherits=[lock])
+        _wait_until(lambda: _taken(port), group)
+        if _taken(port):
+            say(f"ready: http://{HOST}:{port}")
+        name, code = _tend(group, settings, say)
     raise ElexirionError(
         f"the {name} ended by itself with exit code {code}",
         cause="command_failed",
         mend="Its last lines above say why; mend that and start again.",
     )
+
+
+def _code_servers(sockets: Mapping[str, Path]) -> dict[str, list[str]]:
+    """One per location, for web server and daemon; what it cannot load it shows, as loading is left for later."""
+    return {
+        f"code server of {location}": [
+            *(_program("dagster"), "api", "grpc", "--lazy-load-user-code", "--log-level", "warning"),
+            *("--module-name", f"{location}.definitions", "--location-name", location, "--socket", str(path)),
+            "--inject-env-vars-from-instance",
+        ]
+        for location, path in sockets.items()
+    }
+
+
+def _programs(port: int, workspace: Path) -> dict[str, list[str]]:
+    return {
+        "webserver": [_program("dagster-webserver"), "-h", HOST, "-p", str(port), "-w", str(workspace)],
+        "daemon": [_program("dagster-daemon"), "run", "-w", str(workspace)],
+    }
+
+
+def _tend(group: Group, settings: Settings, say: Callable[[str], None]) -> tuple[str, int]:
+    """Keep them running until one ends by itself; returns its name and exit code.
+
+    What is killed from outside is started again, and the runtime's code server when the pipelines have changed.
+    """
+    deaths: dict[str, int] = {}
+    seen = _pipelines(settings)
+    while True:
+        ended = group.wait(lambda: _pipelines(settings) != seen and not group.is_busy(_RUNTIME))  # noqa: B023 - called here
+        if ended is None:
+            say("the pipelines have changed; reading them again")
+            seen = _pipelines(settings)
+            group.again(_RUNTIME)
+            continue
+        name, code = ended
+        deaths[name] = 1 if group.seconds(name) > _LIVED_S else deaths.get(name, 0) + 1
+        if code >= 0 or deaths[name] > _DEATHS:
+            return ended
+        say(f"the {name} was killed by signal {-code}; starting it again")
+        group.again(name)
+
+
+def _pipelines(settings: Settings) -> dict[Path, int]:
+    """The files of the pipelines, and when they were changed."""
+    found = {}
+    for file in find_all(settings).values():
+        with suppress(FileNotFoundError):
+            found[file] = file.stat().st_mtime_ns
+    return found
 
 
 @contextmanager
@@ -96,13 +153,16 @@ def _create_databases(home: Home) -> None:
         return
 
 
-def _wait_until_ready(group: Group, port: int, say: Callable[[str], None]) -> None:
+def _wait_until(look: Callable[[], bool], group: Group) -> None:
+    """Wait, but not for ever and not for what has ended."""
     deadline = time.monotonic() + _READY_S
-    while time.monotonic() < deadline and group.ended() is None:
-        if _taken(port):
-            say(f"ready: http://{HOST}:{port}")
-            return
-        time.sleep(0.2)
+    while time.monotonic() < deadline and group.ended() is None and not look():
+        time.sleep(0.1)
+
+
+def _listens(path: Path) -> bool:
+    with closing(socket.socket(socket.AF_UNIX)) as probe:
+        return probe.connect_ex(str(path)) == 0
 
 
 def _taken(port: int) -> bool:

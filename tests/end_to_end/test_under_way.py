@@ -65,10 +65,17 @@ def test_stopping_what_is_not_under_way_says_so(ui):
     assert "no run that is under way begins with '00000000'" in done.stderr
 
 
-def test_a_worker_that_is_killed_is_a_lost_worker_in_the_journal_and_the_daemon_may_be_killed_too(ui):
+def the_daemon(ui):
+    return next((one for one in ui.children() if any(word.endswith("dagster-daemon") for word in one.cmdline())), None)
+
+
+def test_a_worker_that_is_killed_is_a_lost_worker_in_the_journal_also_when_the_daemon_was_killed_before(ui):
     run_id = ui.started("slow", seconds=306)
     sleeper = the_sleeper(306)
+    daemon = wait_for(lambda: the_daemon(ui))
+    daemon.kill()
     os.kill(worker(ui, run_id), signal.SIGKILL)
+    wait_for(lambda: (one := the_daemon(ui)) and one.pid != daemon.pid)
     assert ui.finished(run_id)["status"] == "FAILURE"
     assert the_end(ui, run_id) == ("failed", "worker_lost")
     sleeper.kill()
@@ -98,6 +105,17 @@ def test_a_changed_pipeline_is_what_the_next_run_has(ui):
         assert ui.finished(ui.started("breaks"))["status"] == "SUCCESS"
     finally:
         file.write_text(before, encoding="utf-8")
+
+
+def test_a_new_pipeline_appears_unasked(ui):
+    file = ui.home.parent / "pipelines_yaml" / "appears.yaml"
+    file.write_text("name: appears\nsteps: [{name: one, type: set, vars: {x: 1}}]\n", encoding="utf-8")
+
+    def jobs():
+        return {job["name"] for job in ui.locations()["elexirion_dagster"]["repositories"][0]["jobs"]}
+
+    wait_for(lambda: "appears" in jobs())
+    assert ui.finished(ui.started("appears"))["status"] == "SUCCESS"
 
 
 def test_a_second_server_on_one_home_is_refused(ui):

@@ -55,3 +55,14 @@ def until_ended(group, timer):
         group.start("waits", WAITS)
         timer.start()
         group.wait()
+
+
+def test_a_program_can_be_started_anew_and_a_wait_be_ended(tmp_path):
+    with Group(os.environ, cwd=tmp_path) as group:
+        group.start("waits", WAITS)
+        (first,) = psutil.Process().children()
+        group.again("waits")
+        (second,) = psutil.Process().children()
+        assert first.pid != second.pid
+        assert not group.is_busy("waits")
+        assert group.wait(lambda: True) is None
