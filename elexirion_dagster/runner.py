@@ -76,7 +76,7 @@ class Runner:
             result={**result.to_json(), "metadata": {}},
             started_at=started.isoformat(),
             duration_s=result.duration_s,
-            attempts=result.metadata.get("attempts", 1),
+            attempts=result.metadata.get("step_attempts", 1),
         )
         return result
 
@@ -142,7 +142,7 @@ def _tried(step: Step, ctx: StepContext) -> StepResult:
         earlier.append(result)
         if wait_s is None:
             if len(earlier) > 1:
-                tried = {**result.metadata, "attempts": len(earlier)}
+                tried = {**result.metadata, "step_attempts": len(earlier)}
                 result = replace(result, cost_usd=add_costs(earlier), usage=add_usage(earlier), metadata=tried)
             return _with_file(step, ctx, stood_in(step, ctx, result))
         if ctx.shared.cancelled.wait(wait_s):

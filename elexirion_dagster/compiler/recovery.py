@@ -15,10 +15,10 @@ from elexirion_dagster.compiler.metadata import of_outputs, of_result
 from elexirion_dagster.compiler.ops import Finish, step_failure
 from elexirion_dagster.compiler.resources import RUN, Unopened, failure, info_of, opened, root_of
 from elexirion_dagster.compiler.sensors import how_it_ended
-from elexirion_dagster.errors import Cancelled, ElexirionError
+from elexirion_dagster.errors import Cancelled, ElexirionError, StorageError
 from elexirion_dagster.records import Json, StepResult
 from elexirion_dagster.recovery.candidates import verified
-from elexirion_dagster.recovery.decide import Find, fitting
+from elexirion_dagster.recovery.decide import LONGEST_PAUSE_S, Find, fitting
 from elexirion_dagster.recovery.plan import RECOVER, Failed, Launch
 from elexirion_dagster.recovery.recover import finder, recover
 from elexirion_dagster.run import Run
@@ -28,6 +28,7 @@ from elexirion_dagster.store.recoveries import past
 from elexirion_dagster.tags import CHANGE_TAG, CLI, PIPELINE_TAG, RECOVERY_TAG, TRIGGER_TAG
 
 _BATCH = 200
+_AGAIN_S = 15.0
 _FAILURE: Literal[DagsterEventType.RUN_FAILURE] = DagsterEventType.RUN_FAILURE
 _STEPS = "derived"
 """The one op of the job that runs derived documents."""
@@ -78,11 +79,14 @@ def recovery_sensor(settings: Settings, known: Known, jobs: Sequence[dg.JobDefin
         for run in [*_due(context, cursor), *_failed(context, cursor)]:
             try:
                 plan = recover(_told(context.instance, run), settings, files, find)
-                if plan.due_at is not None and plan.due_at > time.time():
+                if plan.due_at is not None and 0 < plan.due_at - time.time() <= LONGEST_PAUSE_S:
                     cursor.waiting[run.run_id] = plan.due_at
                 else:
                     requests += [_request(run, launch, find) for launch in plan.launches]
                 told.append(f"{run.run_id}: {plan.action}")
+            except StorageError as error:  # a full disk: nothing could be decided, so it is asked again
+                cursor.waiting[run.run_id] = time.time() + _AGAIN_S
+                told.append(f"{run.run_id}: {error}")
             except ElexirionError as error:  # one that cannot be recovered must not hold up those after it
                 context.log.error("run %s is not recovered: %s", run.run_id, error)  # noqa: TRY400 - said in words
         skip = None if requests else f"{', '.join(told) or 'no new failures'}; {len(cursor.waiting)} wait"
@@ -92,8 +96,8 @@ def recovery_sensor(settings: Settings, known: Known, jobs: Sequence[dg.JobDefin
 
 
 def _due(context: dg.SensorEvaluationContext, cursor: _Cursor) -> Iterator[dg.DagsterRun]:
-    """The failed runs whose recoveries have waited long enough."""
-    for run_id in [run for run, due in cursor.waiting.items() if due <= time.time()]:
+    """The failed runs whose recoveries have waited long enough; no wait is longer, but clocks are set back."""
+    for run_id in [run for run, due in cursor.waiting.items() if not 0 < due - time.time() <= LONGEST_PAUSE_S]:
         del cursor.waiting[run_id]
         run = context.instance.get_run_by_id(run_id)
         if run is not None:

@@ -113,6 +113,33 @@ def test_a_run_that_waits_is_started_when_it_is_due_and_not_before(tick, lost, h
     assert json.loads(cursor)["waiting"] == {}
 
 
+def test_a_clock_that_was_set_back_does_not_prolong_a_wait(tick, lost, home_path):
+    cursor, _ = tick()
+    run = lost("waits")
+    cursor, _ = tick(cursor)
+    kept = json.loads(cursor)
+    (file,) = home_path.glob(f"journal/{run}/*.jsonl")
+    later = time.time() + 86_400
+    text = file.read_text(encoding="utf-8").replace(str(kept["waiting"][run]), str(later))
+    file.write_text(text, encoding="utf-8")
+    _, requests = tick(json.dumps({**kept, "waiting": {run: later}}))
+    assert [request.run_key for request in requests] == [f"{run}:1"]
+
+
+def test_a_failure_that_a_full_disk_kept_from_being_decided_is_decided_later(tick, lost, home_path):
+    cursor, _ = tick()
+    run = lost()
+    journal = home_path / "journal" / run
+    journal.parent.mkdir(exist_ok=True)
+    journal.write_text("in the way", encoding="utf-8")
+    cursor, requests = tick(cursor)
+    kept = json.loads(cursor)
+    assert (requests, list(kept["waiting"])) == ([], [run])
+    journal.unlink()
+    _, requests = tick(json.dumps({**kept, "waiting": {run: time.time() - 1}}))
+    assert [request.run_key for request in requests] == [f"{run}:1"]
+
+
 def test_a_pipeline_that_dagster_has_not_loaded_is_reported_and_holds_up_nobody(tick, lost, known, home_path):
     known()["new"] = known()["plain"].with_name("new.yaml")
     known()["new"].write_text(PLAIN.replace("name: plain", "name: new"), encoding="utf-8")
