@@ -31,7 +31,7 @@ def defs() -> dg.Definitions:
     settings = Settings.from_env(os.environ)
     sensors = [record_runs_sensor(settings), reap_sensor(), ingest_sensor(settings), health_sensor(settings)]
     known, wanted = find_all(settings), wanted_job.get()
-    # the worker of a run need not compile the others: 9 ms each, measured
+    # The worker of a run need not compile the other pipelines: 9 ms each, measured.
     files = [known[wanted]] if wanted in known else known.values()
     compiled = compile_files(
         files, settings, known=known, executor=thread_executor, finish=write_report, sensors=sensors

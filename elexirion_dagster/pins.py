@@ -22,9 +22,8 @@ from elexirion_dagster.store.ledger import PRICE_MEND
 from elexirion_dagster.store.prompts import PromptVersion, Stale, current, read, slot_hash
 from elexirion_dagster.store.replay import Replay
 from elexirion_dagster.store.sessions import Sessions
+from elexirion_dagster.tags import NO_MODEL
 
-NO_MODEL = "none"
-"""The model word that turns models off."""
 _YAML = "yaml:"
 """Begins the version of a slot that is the YAML's own text."""
 
@@ -60,7 +59,8 @@ class RunPins:
         self._home = home
         self._journal = journal
         self._pinned = dict(pinned)
-        self._override = (recovery.change.model if recovery.change else None) or override
+        changed = recovery.change.model if recovery.change else None
+        self._override = override if override == NO_MODEL else changed or override
         self._versions = recovery.change.prompts if recovery.change else {}
         self._root_pipeline = recovery.root_pipeline or pipeline.name
         self._lock = threading.RLock()

@@ -1,6 +1,8 @@
 """The tags by which a run says what it belongs to, in Dagster and in the journal."""
 
 MODEL_TAG = "elexirion/model"
+NO_MODEL = "none"
+"""Value of MODEL_TAG of a run that asks no model."""
 ROOT_RUN_TAG = "elexirion/root_run"
 PIPELINE_TAG = "elexirion/pipeline"
 RECOVERY_TAG = "elexirion/recovery_of"

@@ -1,4 +1,4 @@
-"""Chaos: SIGKILL of worker, zygote, daemon and code server, SIGSTOP of workers, the provider down, many failing at once.
+"""Chaos: workers, zygote, daemon and code server killed, workers stopped, the provider down, many failing at once.
 
 `python -m benchmarks.soak.chaos [RUNS] [KILLS] [BURST]`, against one real `elexirion up` and a rehearsal server. At the
 end nothing may be lost or doubled: see `wrong`. Full disks and clocks set back are in tests/compiler/test_recovery.py:

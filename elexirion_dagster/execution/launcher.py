@@ -100,12 +100,21 @@ class WarmRunLauncher(DefaultRunLauncher):
 
     def check_run_worker_health(self, run: dg.DagsterRun) -> CheckRunHealthResult:
         """Whether a process works on the run; one that is about to be started counts as running."""
-        pid = worker(self._workers, run.run_id)
-        if pid is None and claimed(self._workers, run.run_id) in (None, "elsewhere"):
+        pid, kind = worker(self._workers, run.run_id), claimed(self._workers, run.run_id)
+        if kind is None and self._was_forgotten(run) and leave(self._workers, run.run_id):
+            return CheckRunHealthResult(WorkerStatus.FAILED, "what was about to start it is gone")
+        if pid is None and kind in (None, "elsewhere"):
             return self._health_of_others(run)
         if pid is None:
             return CheckRunHealthResult(WorkerStatus.FAILED, "its worker ended without a word")
         return CheckRunHealthResult(WorkerStatus.RUNNING, run_worker_id=str(pid))
+
+    def _was_forgotten(self, run: dg.DagsterRun) -> bool:
+        """Whether the daemon that took the run from the queue must have died before it asked for a worker."""
+        if run.status is not dg.DagsterRunStatus.STARTING:
+            return False
+        taken = self._instance.get_run_stats(run.run_id).launch_time
+        return taken is not None and time.time() - taken > _READY_S
 
     def _health_of_others(self, run: dg.DagsterRun) -> CheckRunHealthResult:
         """Whether the process that the run's log names still is: a code server that was killed cannot tell any more."""

@@ -71,9 +71,9 @@ class Group:
         """Whether a program has programs of its own under way."""
         try:
             children = psutil.Process(self._processes[name].pid).children()
-            return any("resource_tracker" not in "".join(child.cmdline()) for child in children)  # Python's own, idle
         except psutil.NoSuchProcess:
             return False
+        return any(map(_is_at_work, children))
 
     def wait(self, until: Callable[[], bool] = lambda: False) -> tuple[str, int] | None:
         """Wait until a program ends by itself; its name and exit code, or None when what is asked for came first."""
@@ -103,6 +103,14 @@ class Group:
             process.wait()
         signal.signal(signal.SIGTERM, self._before)
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _is_at_work(process: psutil.Process) -> bool:
+    """Python's own tracker of resources stays when the work is done."""
+    try:
+        return "resource_tracker" not in "".join(process.cmdline())
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> None:

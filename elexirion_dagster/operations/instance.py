@@ -115,7 +115,7 @@ def workspace_file(home: Home, sockets: Mapping[str, Path]) -> Path:
 
 
 def prune(settings: Settings, days: int) -> PruneReport:
-    """Remove workspaces and reports of old runs (worktrees with commits on no branch stay), and workers' files."""
+    """Remove workspaces and reports of old runs, and what is kept of their workers; unsaved commits stay."""
     home, now = open_home(settings.home), datetime.now(UTC)
     report = prune_home(home, older_than_days=days, now=now, release=partial(release, home))
     freed = workers.prune(home.dagster / workers.WORKERS, (now - timedelta(days=days)).timestamp())

@@ -22,6 +22,7 @@ from elexirion_dagster.tags import (
     CEILING_TAG,
     CHANGE_TAG,
     MODEL_TAG,
+    NO_MODEL,
     PART_TAG,
     PIPELINE_TAG,
     REASON_TAG,
@@ -147,7 +148,7 @@ def _by_default(at: Situation) -> Plan:
         plan = _again(at, "continue", "no rule of its own; go on once as it was")
         hint_s = at.past.hints_s.get(at.failed.run, 0.0)
         return replace(plan, due_at=at.now + min(hint_s, LONGEST_PAUSE_S)) if hint_s > 0 else plan
-    change = derived(at.pipeline, cause, at.recovery.change, at.settings)
+    change = derived(at.pipeline, cause, at.recovery.change, at.settings, chosen=at.failed.tags.get(MODEL_TAG))
     if change is None:
         return Plan("park", "no rule of its own, and nothing that could be changed would help")
     return changing(at, "derive", change)
@@ -213,7 +214,8 @@ def _other(at: Situation, name: str) -> Plan:
     }
     reason = f"run {name} in its place"
     launch = _launch(at, 1, name, reason, tags)
-    without = {tag: text for tag, text in launch.tags.items() if tag not in (CHANGE_TAG, PART_TAG, MODEL_TAG)}
+    of_the_other = (CHANGE_TAG, PART_TAG, *(() if at.failed.tags.get(MODEL_TAG) == NO_MODEL else (MODEL_TAG,)))
+    without = {tag: text for tag, text in launch.tags.items() if tag not in of_the_other}
     return Plan("run", reason, (replace(launch, tags={**without, PIPELINE_TAG: name}),))
 
 

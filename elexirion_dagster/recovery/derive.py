@@ -14,10 +14,12 @@ from elexirion_dagster.spec.children import every_step
 from elexirion_dagster.spec.llm import LlmStep
 from elexirion_dagster.spec.pipeline import Pipeline
 from elexirion_dagster.spec.steps import ForEachStep
+from elexirion_dagster.tags import NO_MODEL
 from elexirion_dagster.yamlio import dump
 
 _READING = ("read", "glob", "grep")
 _MOST_TURNS, _MOST_TOKENS = 1000, 200_000
+_OUTSIDE, _INSIDE = ("anthropic", "gemini", "gemini-legacy"), ("local",)
 _MODELS = ("anthropic", "gemini", "local")
 """Providers that may stand in; `embedded` never unasked."""
 _PRICED = Usage(1_000_000, 1_000_000)
@@ -29,6 +31,7 @@ class _Wish(NamedTuple):
     pipeline: Pipeline
     before: Change | None
     settings: Settings
+    chosen: str | None
 
     def llms(self) -> list[LlmStep]:
         return [step for step in every_step(self.pipeline.steps) if isinstance(step, LlmStep)]
@@ -42,13 +45,17 @@ class _Wish(NamedTuple):
 
 
 def _other_model(wish: _Wish) -> Change | None:
-    """A configured model of another provider; without a budget in dollars only one that costs no more."""
-    if not wish.llms() or wish.tried("model"):
+    """A configured model of another provider; without a budget in dollars only one that costs no more.
+
+    What was kept on this machine stays there: a pipeline that asks local models only gets no other one.
+    """
+    if not wish.llms() or wish.tried("model") or wish.chosen == NO_MODEL:
         return None
     words = [wish.pipeline.model, *(step.model for step in wish.llms() if step.model is not None)]
-    used = {ref for word in words for ref in resolve(word, wish.settings)}
+    used = {ref for word in ([wish.chosen] if wish.chosen else words) for ref in resolve(word, wish.settings)}
+    outside = any(ref.provider in _OUTSIDE for ref in used)
     for name, is_ready, _ in configured(wish.settings):
-        if is_ready and name in _MODELS and name not in {ref.provider for ref in used}:
+        if is_ready and name in (_MODELS if outside else _INSIDE) and name not in {ref.provider for ref in used}:
             (ref,) = resolve(name, wish.settings)
             price = _price(ref.provider, ref.model, wish.settings)
             known = [_price(one.provider, one.model, wish.settings) for one in used]
@@ -113,9 +120,14 @@ _EDITS: dict[Cause, tuple[Callable[[_Wish], Change | None], ...]] = {
 }
 
 
-def derived(pipeline: Pipeline, cause: Cause, before: Change | None, settings: Settings) -> Change | None:
-    """The first edit that fits the cause and was not tried; None when there is none."""
-    wish = _Wish(pipeline, before, settings)
+def derived(
+    pipeline: Pipeline, cause: Cause, before: Change | None, settings: Settings, *, chosen: str | None
+) -> Change | None:
+    """The first edit that fits the cause and was not tried; None when there is none.
+
+    `chosen` is the model that a user chose for the run in place of the pipeline's.
+    """
+    wish = _Wish(pipeline, before, settings, chosen)
     return next(_fitting(wish, cause), None)
 
 

@@ -43,7 +43,7 @@ def check_root(pipeline: Pipeline) -> list[Issue]:
 
 
 def _check_name(pipeline: Pipeline) -> Iterator[Issue]:
-    if pipeline.name in KEPT_BY_DAGSTER or iskeyword(pipeline.name):
+    if pipeline.name in KEPT_BY_DAGSTER or pipeline.name == "recover" or iskeyword(pipeline.name):
         yield Issue(
             ("name",), f"a job cannot be called {pipeline.name!r}", "Choose another name, and call the file so."
         )

@@ -189,6 +189,14 @@ def wait_for(look: Callable[[], Any]) -> Any:
     raise AssertionError("nothing came in time")
 
 
+def command(process: psutil.Process) -> list[str]:
+    """The words of a process; none once it has ended."""
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
+
+
 def gone(process: psutil.Process) -> bool:
     return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
 

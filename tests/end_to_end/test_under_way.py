@@ -8,7 +8,7 @@ import sys
 
 import psutil
 import pytest
-from serving import gone, wait_for
+from serving import command, gone, wait_for
 
 from elexirion_dagster.execution import workers
 
@@ -26,8 +26,8 @@ def the_sleeper(seconds):
 
 
 def elexirion(ui, *words):
-    command = [sys.executable, "-m", "elexirion_dagster.cli.main", *words]
-    return subprocess.run(command, env=ui.environ, capture_output=True, text=True, check=False, timeout=120)
+    line = [sys.executable, "-m", "elexirion_dagster.cli.main", *words]
+    return subprocess.run(line, env=ui.environ, capture_output=True, text=True, check=False, timeout=120)
 
 
 def the_end(ui, run_id):
@@ -66,7 +66,7 @@ def test_stopping_what_is_not_under_way_says_so(ui):
 
 
 def the_daemon(ui):
-    return next((one for one in ui.children() if any(word.endswith("dagster-daemon") for word in one.cmdline())), None)
+    return next((one for one in ui.children() if any(word.endswith("dagster-daemon") for word in command(one))), None)
 
 
 def test_a_worker_that_is_killed_is_a_lost_worker_in_the_journal_also_when_the_daemon_was_killed_before(ui):
@@ -82,9 +82,9 @@ def test_a_worker_that_is_killed_is_a_lost_worker_in_the_journal_also_when_the_d
 
 
 def test_a_run_of_the_terminal_that_is_killed_is_failed_by_the_monitoring(ui):
-    command = [sys.executable, "-m", "elexirion_dagster.cli.main", "run", "slow", "seconds=307"]
+    line = [sys.executable, "-m", "elexirion_dagster.cli.main", "run", "slow", "seconds=307"]
     process = subprocess.Popen(
-        command, env=ui.environ, cwd=ui.home.parent, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        line, env=ui.environ, cwd=ui.home.parent, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     sleeper = the_sleeper(307)
     (row,) = json.loads(elexirion(ui, "ps", "--json").stdout)
@@ -112,7 +112,8 @@ def test_a_new_pipeline_appears_unasked(ui):
     file.write_text("name: appears\nsteps: [{name: one, type: set, vars: {x: 1}}]\n", encoding="utf-8")
 
     def jobs():
-        return {job["name"] for job in ui.locations()["elexirion_dagster"]["repositories"][0]["jobs"]}
+        found = ui.locations()["elexirion_dagster"].get("repositories", [])  # none while it is being read again
+        return {job["name"] for repository in found for job in repository["jobs"]}
 
     wait_for(lambda: "appears" in jobs())
     assert ui.finished(ui.started("appears"))["status"] == "SUCCESS"

@@ -4,7 +4,7 @@ import socket
 
 import psutil
 import pytest
-from serving import gone, wait_for
+from serving import command, gone, wait_for
 
 from elexirion_dagster.operations.outcomes import ask
 from elexirion_dagster.settings import Settings
@@ -16,14 +16,6 @@ def the_sleeper(ui, seconds):
     """The child process of a run of the pipeline `slow`."""
     words = ["sleep", str(seconds)]
     return wait_for(lambda: next((child for child in ui.children() if command(child) == words), None))
-
-
-def command(process):
-    """The words of a process; none once it has ended."""
-    try:
-        return process.cmdline()
-    except psutil.Error:
-        return []
 
 
 def test_both_locations_load_and_say_what_is_broken(ui):

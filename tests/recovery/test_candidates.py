@@ -86,6 +86,12 @@ def test_edits_add_up_and_the_document_has_them_all(house):
     assert (ask.examples, ask.samples, derived.model, fix.model) == ((), 1, "local/small", "local/small")
 
 
+@pytest.mark.parametrize("tags", [{"elexirion/model": "local/small"}, {"elexirion/model": "none"}])
+def test_what_a_user_kept_on_this_machine_or_off_all_models_is_not_sent_elsewhere(house, tags):
+    plan, _ = house("auth", tags=tags)
+    assert plan.action == "park"
+
+
 def test_without_a_budget_nothing_is_made_more(house):
     house.file.write_text(TOOLS.replace("budget: {usd: 1}", "budget: {seconds: 9}"), encoding="utf-8")
     plan, _ = house("truncated")

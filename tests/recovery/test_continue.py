@@ -80,6 +80,12 @@ def test_the_model_that_a_user_chose_keeps_its_finished_steps_through_a_change(s
     assert [request.model for request in again.fake.requests] == ["next"]
 
 
+def test_a_run_that_asks_no_model_asks_none_whatever_is_changed(start):
+    run = start(TWO, tags={MODEL_TAG: "none", **change(model="fake/other")})
+    assert {result.status for result in run.all().values()} == {"skipped"}
+    assert not run.fake.requests
+
+
 def test_halves_work_on_their_items_only_and_do_not_count_as_the_whole(start):
     first = start(EACH, rules=[Rule(match="look at c", error=ProviderError("no", cause="refused"))])
     first.run.close()
