@@ -22,8 +22,11 @@ bench:
     python -m benchmarks.fan_out
     python -m benchmarks.overhead
     python -m benchmarks.scan
+    python -m benchmarks.nightly --files 2000 --partitions 20000 100000
     python -m benchmarks.embedded
     python -m benchmarks.rates
+    python -m benchmarks.launches
+    python -m benchmarks.idle
 
 # Long proofs: kills at every moment, races for a budget
 soak:
@@ -32,6 +35,8 @@ soak:
     python -m benchmarks.soak.mutations
     python -m benchmarks.soak.faulty_night
     python -m benchmarks.soak.chaos
+    python -m benchmarks.soak.overlap
+    python -m benchmarks.soak.kills
 
 dev:
     elexirion up

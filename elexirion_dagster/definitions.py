@@ -1,6 +1,7 @@
 """The runtime's code location: every pipeline as a job, with our executor and sensors."""
 
 import os
+import warnings
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -18,6 +19,7 @@ from elexirion_dagster.dialects.lookup import find_all
 from elexirion_dagster.execution.executor import thread_executor
 from elexirion_dagster.execution.workers import wanted_job
 from elexirion_dagster.records import Json
+from elexirion_dagster.reports.living import of_scan
 from elexirion_dagster.reports.report import Report
 from elexirion_dagster.reports.write import write
 from elexirion_dagster.run import Run
@@ -41,6 +43,8 @@ def defs() -> dg.Definitions:
 
 def with_recovery(compiled: dg.Definitions, settings: Settings) -> dg.Definitions:
     """The same, and what goes on with the runs that fail."""
+    # Where a location has resources, Dagster copies sensors, `owners` that nobody set included, and warns of that word.
+    warnings.filterwarnings("ignore", message="Parameter `owners` of initializer `SensorDefinition")
     generic = recover_job(settings, partial(find_all, settings), thread_executor, write_report)
     jobs = [generic, *(job for job in compiled.jobs or () if isinstance(job, dg.JobDefinition))]
     sensor = recovery_sensor(settings, partial(find_all, settings), jobs)
@@ -54,9 +58,15 @@ def job_of_file(file: Path, settings: Settings, *, test_steps: bool = False) -> 
 
 
 def write_report(run: Run, outputs: Mapping[str, Json]) -> dict[str, Any]:
-    """Write the report of a run whose outputs hold findings; returns where it lies, as metadata."""
+    """Write the report of a run whose outputs hold findings; returns where it lies, as metadata.
+
+    That of a whole scan has everything that is known of the repository; one of several batches only its own part.
+    """
     if not isinstance(outputs.get("findings"), list):
         return {}
-    folder = open_home(run.settings.home).report(run.info.run)
-    written = write(Report.from_outputs(outputs, run.facts()), folder)
+    home = open_home(run.settings.home)
+    report = Report.from_outputs(outputs, run.facts())
+    if run.scan is not None and run.scan.alone:
+        report = of_scan(report, home, run.pipeline.name, run.scan.target.repository.identity)
+    written = write(report, home.report(run.info.run))
     return {name.replace(".", "_"): dg.MetadataValue.path(str(path)) for name, path in written.items()}

@@ -136,22 +136,13 @@ class RunPins:
             return self._slots[name]
 
     def _find(self, step: LlmStep, place: _Place, pin: str) -> Slot:
-        examples = tuple((example.prompt, example.answer) for example in step.examples)
-        base = slot_hash(step.system, [{"prompt": prompt, "answer": answer} for prompt, answer in examples])
-        own = Slot(step.system, examples, f"{_YAML}{base}")
+        pinned = self._pinned.get(pin)
+        own = own_slot(step)
         if place.name_path in self._versions:
             return self._chosen(own, place)
-        pinned = self._pinned.get(pin)
-        slot = self._promoted(own, base, place) if pinned is None else self._as_pinned(own, pinned, place)
+        slot = slot_now(self._home, step, *place) if pinned is None else self._as_pinned(own, pinned, place)
         self.fixed(pin, lambda: slot.version)
         return slot
-
-    def _promoted(self, own: Slot, base: str, place: _Place) -> Slot:
-        found = current(self._home, *place, base_hash=base)
-        if isinstance(found, Stale):
-            note = "the promoted prompt is stale: the YAML's own text changed since it was derived"
-            return replace(own, note=note)
-        return own if found is None else _slot_of(found)
 
     def _chosen(self, own: Slot, place: _Place) -> Slot:
         """The version that a recovery names: `yaml`, or one in the registry."""
@@ -221,6 +212,22 @@ def check_prices(
                     cause="budget_exceeded",
                     mend=PRICE_MEND,
                 )
+
+
+def own_slot(step: LlmStep) -> Slot:
+    """The step's slot as the YAML has it."""
+    examples = tuple((example.prompt, example.answer) for example in step.examples)
+    base = slot_hash(step.system, [{"prompt": prompt, "answer": answer} for prompt, answer in examples])
+    return Slot(step.system, examples, f"{_YAML}{base}")
+
+
+def slot_now(home: Home, step: LlmStep, pipeline: str, name_path: str) -> Slot:
+    """The slot that a root run which begins now would pin: the promoted version, else the YAML's own text."""
+    own = own_slot(step)
+    found = current(home, pipeline, name_path, base_hash=own.version.removeprefix(_YAML))
+    if isinstance(found, Stale):
+        return replace(own, note="the promoted prompt is stale: the YAML's own text changed since it was derived")
+    return own if found is None else _slot_of(found)
 
 
 def _slot_of(version: PromptVersion) -> Slot:

@@ -24,6 +24,7 @@ Status = Literal["succeeded", "degraded", "skipped", "failed"]
 StopReason = Literal["end_turn", "max_tokens", "stop_sequence", "tool_use", "pause_turn", "refusal", "context_exceeded"]
 Severity = Literal["critical", "high", "medium", "low", "info"]
 Confidence = Literal["high", "medium", "low"]
+FindingState = Literal["new", "open", "fixed", "reopened", "suppressed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +212,9 @@ class Finding:
     """One thing an analyzer or a reviewer found; lines and columns are 1-based, ends inclusive.
 
     `snippet` is the source text of the span, redacted; `snippet_hash` is the SHA-256 (first 16 hex digits) of the
-    unredacted snippet with white space folded. `path` is relative to the scanned root, with forward slashes.
+    unredacted snippet with white space folded. `path` is relative to the scanned root, with forward slashes. `symbol`
+    names the definitions around it ("" outside of all); `fingerprint` stays when lines move and files are renamed.
+    `fix` is the tool's own safe change: texts for spans, `{"line", "column", "end_line", "end_column", "text"}`.
     """
 
     tool: str
@@ -227,7 +230,10 @@ class Finding:
     snippet: str
     snippet_hash: str
     url: str | None = None
+    symbol: str | None = None
+    fingerprint: str | None = None
+    fix: tuple[Mapping[str, Json], ...] | None = None
 
     def to_json(self) -> dict[str, Json]:
         """The finding as a JSON object."""
-        return asdict(self)
+        return {**asdict(self), "fix": None if self.fix is None else list(self.fix)}

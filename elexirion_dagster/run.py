@@ -8,14 +8,15 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from elexirion_dagster.calls import Calls
 from elexirion_dagster.codebase.files import read_text
-from elexirion_dagster.errors import InputError
+from elexirion_dagster.codebase.selection import Batch
+from elexirion_dagster.errors import ElexirionError, InputError
 from elexirion_dagster.expressions import Engine
 from elexirion_dagster.inputs import complete_inputs, granted
 from elexirion_dagster.pins import RunPins, check_prices
@@ -28,9 +29,11 @@ from elexirion_dagster.recovery.asked import Recovery
 from elexirion_dagster.redact import Redactor
 from elexirion_dagster.reservations import Allowance, Reservations
 from elexirion_dagster.runner import Runner
+from elexirion_dagster.scan.target import Outcome, target_of
+from elexirion_dagster.scan.under_way import ScanUnderWay
 from elexirion_dagster.settings import Settings
 from elexirion_dagster.spec.base import Amounts
-from elexirion_dagster.spec.children import NO_PIPELINES, Pipelines, pipeline_hash
+from elexirion_dagster.spec.children import NO_PIPELINES, Pipelines, may_ask_model, pipeline_hash
 from elexirion_dagster.spec.files import MAX_FILE_KB
 from elexirion_dagster.spec.pipeline import Pipeline
 from elexirion_dagster.spec.references import References
@@ -61,6 +64,14 @@ class RunInfo:
     inputs: Mapping[str, Json]
     tags: Mapping[str, str]
     trigger: str
+    batch: Batch | None = None
+    """What a pipeline with partitions is to scan; None: every file."""
+
+    @property
+    def account(self) -> str:
+        """Where the run's budget is kept; the batches of one scan share theirs."""
+        shared = self.batch.scan if self.batch else None
+        return f"scan:{shared}" if shared else f"run:{self.root_run}"
 
 
 class Run:
@@ -99,31 +110,20 @@ class Run:
             self._pins = self._pinned(home)
             self.inputs = self._settled(complete)
             self._started_at = self._pins.fixed("started_at", lambda: datetime.now(UTC).isoformat())
-            self._runner = self._runs()
-            self._budget = self._recovery.within(pipeline.budget)
-            seconds = self._budget.seconds
-            self._deadline = None if seconds is None else time.monotonic() + seconds
+            chosen, self._budget = info.tags.get(MODEL_TAG), self._recovery.within(pipeline.budget)
+            self._runner = Runner(self._replay, model=chosen, pipelines=pipelines, recovery=self._recovery)
+            self._deadline = _deadline(self._budget)
             workspace = opening.enter_context(workspace_of(home, info.root_run))
             opening.enter_context(self._worktree(workspace))
+            self.scan = self._begin_scan(opening, home, workspace.folder)
             self._shared = self._share(workspace.folder)
             self._announce()
             check_prices(pipeline, pipelines, self._pins, self._prices, day=_day(settings))
             self._opened = opening.pop_all()
 
     def _pinned(self, home: Home) -> RunPins:
-        return RunPins(
-            self.pipeline,
-            self.settings,
-            home,
-            self.journal,
-            pinned=self._replay.pins,
-            override=self.info.tags.get(MODEL_TAG),
-            recovery=self._recovery,
-        )
-
-    def _runs(self) -> Runner:
-        model = self.info.tags.get(MODEL_TAG)
-        return Runner(self._replay, model=model, pipelines=self._pipelines, recovery=self._recovery)
+        given, chosen = (self.pipeline, self.settings, home, self.journal), self.info.tags.get(MODEL_TAG)
+        return RunPins(*given, pinned=self._replay.pins, override=chosen, recovery=self._recovery)
 
     def _settled(self, complete: dict[str, Json]) -> dict[str, Json]:
         """The inputs as they were when the root run began. Secrets among them are not kept, so they come again."""
@@ -155,6 +155,20 @@ class Run:
             kept=partial(self._left, workspace.folder),
         )
 
+    def _begin_scan(self, opening: ExitStack, home: Home, workspace: Path) -> ScanUnderWay | None:
+        """The scan that a pipeline with partitions is; held, so that no other begins meanwhile."""
+        if self.pipeline.partitions is None:
+            return None
+        given = self.info.batch
+        pinned = self._pins.fixed("batch", lambda: None if given is None else given.to_json())
+        target = target_of(self.pipeline, self.inputs, None if pinned is None else Batch.from_json(pinned))
+        if target is None:
+            return None
+        scan = ScanUnderWay(self.pipeline, self._pipelines, target, workspace, self.cancelled)
+        opening.callback(lambda: scan.tidy(done=self._is_done()))
+        opening.enter_context(scan.held(home, self.info.run))
+        return scan
+
     def _left(self, worktree: Path, why: str | None) -> None:
         """Note what became of the worktree: why it is kept, or None where it was removed."""
         self.kept = f"the worktree {worktree} is kept: {why}" if why else None
@@ -167,9 +181,8 @@ class Run:
 
     def _share(self, workspace: Path) -> Shared:
         """What all steps of this run share."""
-        threads, budget = self.pipeline.limits.threads or self.settings.max_threads, self._budget
-        if self._recovery.change is not None and self._recovery.change.limits is not None:
-            threads = min(threads, self._recovery.change.limits.threads)
+        budget = self._budget
+        threads = self._recovery.threads(self.pipeline.limits.threads or self.settings.max_threads)
         places = (*granted(self.pipeline, self.inputs), workspace)
         engine = Engine(lazy=lambda record, name: _file_text(record, name, places))
         return Shared(
@@ -203,6 +216,7 @@ class Run:
             sessions=self._pins.sessions(self._replay, self.info.root_run),
             tool_log=ToolLog(self.journal, self._replay),
             part=self._recovery.part,
+            due=None if self.scan is None else self.scan.files,
         )
 
     def _announce(self) -> None:
@@ -220,6 +234,17 @@ class Run:
             tags=dict(self.info.tags),
         )
 
+    @cached_property
+    def _model(self) -> str | None:
+        """The model that the pipeline's `model` leads to; one that cannot be found is told by the step that asks it."""
+        if not may_ask_model(self.pipeline.steps, self._pipelines):
+            return None
+        try:
+            models = self._pins.models(None)
+        except ElexirionError:
+            return None
+        return str(models[0]) if models else None
+
     def scope(self, upstream: Mapping[str, StepResult]) -> dict[str, Any]:
         """What templates see after the steps in `upstream`, which stand in program order."""
         variables = {name: value for result in upstream.values() for name, value in result.vars.items()}
@@ -227,7 +252,12 @@ class Run:
             "inputs": self.inputs,
             "steps": {name: view(result) for name, result in upstream.items()},
             "vars": variables,
-            "run": {"id": self.info.root_run, "started_at": self._started_at, "pipeline": self.pipeline.name},
+            "run": {
+                "id": self.info.root_run,
+                "started_at": self._started_at,
+                "pipeline": self.pipeline.name,
+                "model": self._model,
+            },
             **({"env": self._pins.env(self.pipeline)} if self.pipeline.env else {}),
         }
 
@@ -244,7 +274,7 @@ class Run:
                 scope=self.scope(upstream),
                 shared=replace(self._shared, progress=progress, partials=partials),
                 run_step=self._runner,
-                allowance=Allowance().under(f"run:{self.info.root_run}", self._budget),
+                allowance=Allowance().under(self.info.account, self._budget),
                 deadline=self._deadline,
             )
             with self._shared.threads.seat(deadline=self._deadline, cancelled=self.cancelled):
@@ -259,6 +289,20 @@ class Run:
         self.journal.append("outputs", durable=True, outputs=outputs)
         self._well["outputs"] = True
         return outputs
+
+    def scanned(self, upstream: Mapping[str, StepResult]) -> list[Outcome]:
+        """What came of each file of a run with partitions; the journal knows when this returns."""
+        if self.scan is None:
+            return []
+        found = self.scan.outcomes(upstream, self._redactor.text)
+        for fields in self.scan.lines(found, self._pins.models, self._pins.slot):
+            self.journal.append("scanned", durable=True, **fields)
+        return found
+
+    def suppress(self) -> None:
+        """Write down what the scanned repository's own file suppresses. Raises InputError that names file and line."""
+        if self.scan is not None:
+            self.journal.append("suppressions", durable=True, **self.scan.suppressions(self._redactor))
 
     def facts(self) -> dict[str, Json]:
         """What a report says about a run whose steps are all done, besides its outputs."""
@@ -288,6 +332,10 @@ def _file_text(record: Mapping[str, Json], name: str, granted: tuple[Path, ...])
     if name != "text" or not {"root", "path", "blob"} <= record.keys():
         raise KeyError(name)
     return read_text(record, granted=granted, max_kb=MAX_FILE_KB)
+
+
+def _deadline(budget: Amounts) -> float | None:
+    return None if budget.seconds is None else time.monotonic() + budget.seconds
 
 
 def _day(settings: Settings) -> Amounts:

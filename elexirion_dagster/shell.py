@@ -40,7 +40,10 @@ class Limits:
 
 @dataclass(frozen=True)
 class Completed:
-    """What a command came to; a negative `exit_code` is the signal that ended it."""
+    """What a command came to; a negative `exit_code` is the signal that ended it.
+
+    `stdout` is text, or, where bytes were asked for, empty beside `stdout_bytes`.
+    """
 
     args: tuple[str, ...]
     exit_code: int
@@ -48,6 +51,7 @@ class Completed:
     stderr: str
     duration_s: float
     truncated: bool
+    stdout_bytes: bytes = b""
 
 
 def run(
@@ -59,8 +63,9 @@ def run(
     stdin: str | None = None,
     limits: Limits | None = None,
     cancelled: threading.Event | None = None,
+    raw: bool = False,
 ) -> Completed:
-    """Run a program and wait for it; whatever it started and left behind is killed.
+    """Run a program and wait for it; whatever it started and left behind is killed. `raw`: its output as bytes.
 
     Raises InputError (no such folder, unusable arguments), ElexirionError with the cause `command_failed` (cannot be
     started) or `timeout`, and Cancelled. An exit code other than 0 is a result, not an error.
@@ -83,10 +88,11 @@ def run(
     return Completed(
         tuple(args),
         running.process.returncode,
-        running.text("stdout"),
+        "" if raw else running.text("stdout"),
         running.text("stderr"),
         time.monotonic() - started,
         running.truncated,
+        bytes(running.read["stdout"]) if raw else b"",
     )
 
 

@@ -70,7 +70,17 @@ BELOW: dict[str, set[str]] = {
     },  # what a run settled when it began; split from `run` for length
     "progress": {"store"},
     "workspace": {"store", "codebase"},
+    "scan": {  # what is due: joins the files' state, git, and the rules, models and prompts of a pipeline
+        "pins",
+        "inputs",
+        "steps",
+        "store",
+        "spec",
+        "providers",
+        "codebase",
+    },
     "run": {
+        "scan",
         "runner",
         "recovery",
         "pins",

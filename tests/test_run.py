@@ -231,3 +231,16 @@ def test_our_own_keys_are_not_kept_whatever_their_shape(start, field):
     rehearsed.all()
     assert rehearsed.lines("step")
     assert key not in str(rehearsed.lines())
+
+
+@pytest.mark.parametrize(
+    ("ask", "model", "known"),
+    [
+        ("{name: ask, type: llm, prompt: go, when: '{{ false }}'}, ", "fake/a", "fake/a"),
+        ("{name: ask, type: llm, prompt: go}, ", "none", None),
+        ("", "fake/a", None),
+    ],
+)
+def test_a_template_knows_which_model_the_run_asks_if_it_asks_any(start, ask, model, known):
+    text = f"model: auto\nsteps: [{ask}{{name: s, type: set, vars: {{m: '{{{{ run.model }}}}'}}}}]"
+    assert start(text, tags={"elexirion/model": model}).all()["s"].data == {"m": known}

@@ -1,3 +1,4 @@
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,8 @@ def test_it_compiles_to_a_job_whose_graph_is_the_file(shipped, home_path):
 @pytest.mark.parametrize("model", ["fake", "none"])
 def test_it_runs_on_the_fake_and_without_a_model(shipped, model, start, git_repository):
     text = shipped.read_text()
+    (git_repository / "pool.ex").write_text("defmodule Pool do\n  def stop(pid), do: Process.exit(pid, :kill)\nend\n")
+    subprocess.run(["git", "add", "pool.ex"], cwd=git_repository, check=True)
     pipeline = load_any(shipped).pipeline
     inputs = {name: str(git_repository) for name, declared in pipeline.inputs.items() if declared.type == "path"}
     rehearsed = start(text, tags={"elexirion/model": model}, **inputs)
@@ -41,3 +44,13 @@ def test_it_runs_on_the_fake_and_without_a_model(shipped, model, start, git_repo
     outputs = rehearsed.run.outputs(results)
     assert outputs.keys() == pipeline.outputs.keys()
     assert (rehearsed.lines("intent") != []) == (model == "fake")
+
+
+@pytest.mark.parametrize("model", ["fake", "none"])
+def test_an_empty_folder_is_no_failure(shipped, model, start, tmp_path):
+    (tmp_path / "empty").mkdir()
+    pipeline = load_any(shipped).pipeline
+    inputs = {name: str(tmp_path / "empty") for name, given in pipeline.inputs.items() if given.type == "path"}
+    rehearsed = start(shipped.read_text(), tags={"elexirion/model": model}, **inputs)
+    outputs = rehearsed.run.outputs(rehearsed.all())
+    assert (outputs["findings"], outputs["files"], outputs["reviews"]) == ([], 0, [])

@@ -13,7 +13,7 @@ from elexirion_dagster.cli.exits import BAD_INPUT, CANCELLED, DONE, FAILED, exit
 from elexirion_dagster.errors import ElexirionError
 
 COMMANDS: Mapping[str, tuple[str, str]] = {
-    "scan": ("runs.scan", "Analyze a repository or folder and write a report."),
+    "scan": ("scan.scan", "Analyze what changed in a repository or folder and write a report."),
     "run": ("runs.run", "Run a pipeline with its inputs as KEY=VALUE."),
     "tour": ("runs.tour", "See a retry, a typed answer and a failover; the model is a script."),
     "rehearse": ("rehearsals.rehearse", "Run a pipeline whose models are a script: no key, no cost."),
@@ -24,6 +24,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "schema": ("pipelines.schema", "The JSON Schema of pipelines, for editors."),
     "models": ("models.models", "Models that run inside the process: list them, pull one."),
     "outcomes": ("outcomes.outcomes", "What runs left behind, from the DuckDB tables."),
+    "findings": ("findings.findings", "Findings from scan to scan: list, suppress, accept, reject."),
     "recoveries": ("recoveries.recoveries", "What was done about failed runs; take over what was parked."),
     "health": ("health.health", "How providers, pipelines and the queue are."),
     "doctor": ("instance.doctor", "What is configured, what is missing, how to mend it."),

@@ -71,6 +71,15 @@ def list_files(
     return FileList(files, source, _note(real, git, known, files), skipped)
 
 
+def look_at(
+    root: Path, paths: Sequence[str], *, algorithm: str, max_file_kb: int, cancelled: threading.Event | None = None
+) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
+    """The records of these files as they lie below `root` now, and those left out with their reasons."""
+    real = _folder(root)
+    look = looker(real, max_file_kb * _KB, algorithm, read_all=False)
+    return _sort_out(real, [(path, None) for path in paths], look, None, cancelled)
+
+
 def read_text(record: Mapping[str, Any], *, granted: Sequence[Path], max_kb: int = 1024) -> str:
     """Read a listed file, whose root must lie in one of `granted`.
 

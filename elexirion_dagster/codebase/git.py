@@ -98,10 +98,20 @@ def ask(
     limits: Limits = _LIMITS,
     timeout_s: float = _TIMEOUT_S,
     cancelled: threading.Event | None = None,
+    stdin: str | None = None,
+    raw: bool = False,
 ) -> Completed:
     """Run git in `root` with everything switched off that its configuration could have it run."""
-    environment = {**_ENVIRONMENT, **(env or {})}
-    return run([git, *_SAFE, *args], cwd=root, timeout_s=timeout_s, env=environment, limits=limits, cancelled=cancelled)
+    return run(
+        [git, *_SAFE, *args],
+        cwd=root,
+        timeout_s=timeout_s,
+        env={**_ENVIRONMENT, **(env or {})},
+        stdin=stdin,
+        limits=limits,
+        cancelled=cancelled,
+        raw=raw,
+    )
 
 
 def _entry(line: str) -> tuple[str, tuple[str, str]]:

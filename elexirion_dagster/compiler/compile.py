@@ -1,16 +1,23 @@
 """A folder of YAML files to Dagster definitions."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import dagster as dg
 
-from elexirion_dagster.compiler.jobs import broken_job, pipeline_job
-from elexirion_dagster.compiler.ops import Finish
-from elexirion_dagster.compiler.schedules import pipeline_schedule
+from elexirion_dagster.compiler.checks import scan_checks
+from elexirion_dagster.compiler.jobs import broken_job, job_of, nodes_of
+from elexirion_dagster.compiler.nights import nights_sensor
+from elexirion_dagster.compiler.ops import IO_MANAGER, Finish
+from elexirion_dagster.compiler.partitions import files_asset, picked_resource
+from elexirion_dagster.compiler.resources import RUN
+from elexirion_dagster.compiler.schedules import pipeline_schedule, push_sensor
+from elexirion_dagster.compiler.values import json_io_manager
 from elexirion_dagster.dialects.library import NO_FILES
 from elexirion_dagster.dialects.load import Loaded, load_any
 from elexirion_dagster.settings import Settings
+from elexirion_dagster.spec.pipeline import Pipeline
 
 
 def compile_files(
@@ -22,36 +29,81 @@ def compile_files(
     finish: Finish,
     sensors: Sequence[dg.SensorDefinition] = (),
 ) -> dg.Definitions:
-    """One job per file, a schedule where the file has one; a broken file becomes the job `<stem>__broken`.
+    """What each file asks for; a broken file becomes the job `<stem>__broken`.
 
     `known` are the files of the pipelines that others may run, by name.
     """
-    jobs: dict[str, dg.JobDefinition] = {}
-    schedules: list[dg.ScheduleDefinition] = []
+    made: list[Compiled] = []
     broken: list[tuple[Path, Exception]] = []
     for file in files:
         try:
-            loaded = load_any(file, known)
-            job = pipeline_job(loaded.pipeline, settings, executor, finish, loaded.pipelines)
-            schedule = pipeline_schedule(loaded.pipeline, job)
+            made.append(compiled(load_any(file, known), settings, executor, finish))
         except Exception as error:  # noqa: BLE001 - whatever one file does, the others stay usable
             broken.append((file, error))
-            continue
-        jobs[job.name] = job
-        schedules += [schedule] if schedule else []
+    jobs = {one.job.name: one.job for one in made}
     for file, reason in broken:
         name = _free_name(file.stem, jobs)
         jobs[name] = broken_job(name, reason, executor)
-    return dg.Definitions(jobs=list(jobs.values()), schedules=schedules, sensors=list(sensors), executor=executor)
+    assets = [one.asset for one in made if one.asset]
+    picked = {one.loaded.pipeline.name: one.loaded for one in made if one.asset}
+    return dg.Definitions(
+        jobs=list(jobs.values()),
+        schedules=[one.schedule for one in made if one.schedule],
+        sensors=[*sensors, *(one.sensor for one in made if one.sensor), *_watching(picked, settings)],
+        assets=assets,
+        asset_checks=[check for one in picked.values() for check in _checks(one.pipeline, settings)],
+        resources={RUN: picked_resource(picked, settings), IO_MANAGER: json_io_manager} if assets else {},
+        executor=executor,
+    )
+
+
+def _watching(picked: Mapping[str, Loaded], settings: Settings) -> list[dg.SensorDefinition]:
+    """The sensor that records scans, where there are any."""
+    return [nights_sensor([one.pipeline for one in picked.values()], settings)] if picked else []
+
+
+def _checks(pipeline: Pipeline, settings: Settings) -> list[dg.AssetChecksDefinition]:
+    return scan_checks(dg.AssetKey(pipeline.asset.split("/")), pipeline, settings) if pipeline.asset else []
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """What one pipeline is in Dagster: its job, and as far as it asks for them the others."""
+
+    loaded: Loaded
+    job: dg.JobDefinition
+    schedule: dg.ScheduleDefinition | None
+    sensor: dg.SensorDefinition | None
+    asset: dg.AssetsDefinition | None
+
+
+def compiled(loaded: Loaded, settings: Settings, executor: dg.ExecutorDefinition | None, finish: Finish) -> Compiled:
+    """Compile one pipeline. Raises PipelineError where Dagster refuses it."""
+    pipeline = loaded.pipeline
+    nodes = nodes_of(pipeline, finish, loaded.pipelines)
+    job = job_of(pipeline, nodes, settings, executor, loaded.pipelines)
+    return Compiled(
+        loaded,
+        job,
+        pipeline_schedule(loaded, job, settings),
+        push_sensor(loaded, job, settings),
+        files_asset(pipeline, nodes) if pipeline.partitions else None,
+    )
 
 
 def definitions_of(
     loaded: Iterable[Loaded], settings: Settings, *, executor: dg.ExecutorDefinition, finish: Finish
 ) -> dg.Definitions:
-    """One job per pipeline, and its schedule if it has one. Raises PipelineError where Dagster refuses one."""
-    jobs = [(one.pipeline, pipeline_job(one.pipeline, settings, executor, finish, one.pipelines)) for one in loaded]
-    schedules = [schedule for pipeline, job in jobs if (schedule := pipeline_schedule(pipeline, job))]
-    return dg.Definitions(jobs=[job for _, job in jobs], schedules=schedules)
+    """One job per pipeline, its schedule and sensor if it has them. Raises PipelineError where Dagster refuses one.
+
+    Assets of files need resources that all of a location share, so only a whole location has them.
+    """
+    made = [compiled(one, settings, executor, finish) for one in loaded]
+    return dg.Definitions(
+        jobs=[one.job for one in made],
+        schedules=[one.schedule for one in made if one.schedule],
+        sensors=[one.sensor for one in made if one.sensor],
+    )
 
 
 def _free_name(stem: str, taken: Iterable[str]) -> str:

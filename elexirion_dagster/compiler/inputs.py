@@ -9,6 +9,7 @@ from elexirion_dagster.errors import InputError
 from elexirion_dagster.inputs import complete_inputs
 from elexirion_dagster.records import Json
 from elexirion_dagster.spec.inputs import Input, InputType
+from elexirion_dagster.spec.partitioning import BATCH
 from elexirion_dagster.spec.pipeline import Pipeline
 
 _TYPES: dict[InputType, Any] = {
@@ -20,6 +21,19 @@ _TYPES: dict[InputType, Any] = {
     "list": list,
     "object": dict,
 }
+_TEXTS = {str: str}
+_BATCH = {
+    "commit": dg.Field(dg.Noneable(str), is_required=False, description="The commit to read; else the working tree."),
+    "branch": dg.Field(dg.Noneable(str), is_required=False, description="The branch whose head the commit was."),
+    "files": dg.Field([str], is_required=False, description="Paths below the repository."),
+    "excluded": dg.Field(_TEXTS, is_required=False, description="Paths that are newly left out, with reasons."),
+    "renamed": dg.Field(_TEXTS, is_required=False, description="Old paths to new ones."),
+    "deleted": dg.Field([str], is_required=False, description="Paths that are gone."),
+    "scan": dg.Field(dg.Noneable(str), is_required=False, description="The scan whose budget this batch shares."),
+    "night": dg.Field(dg.Noneable(int), is_required=False, description="The number of that scan."),
+    "before": dg.Field(_TEXTS, is_required=False, description="Paths that changed, with the blob seen last."),
+}
+"""What schedules and sensors hand to a run with partitions; see codebase/selection.py."""
 
 
 def config_mapping(pipeline: Pipeline, console_level: str) -> dg.ConfigMapping:
@@ -30,16 +44,19 @@ def config_mapping(pipeline: Pipeline, console_level: str) -> dg.ConfigMapping:
 
     def to_run_config(inputs: dict[str, Json]) -> dict[str, Json]:
         given = {name: value for name, value in inputs.items() if value is not None}
+        batch = given.pop(BATCH, {}) if pipeline.partitions else {}
         try:
             complete_inputs(pipeline, given)
         except InputError as error:
             raise dg.DagsterInvariantViolationError(str(error)) from error
         return {
-            "resources": {RUN: {"config": {"inputs": given}}},
+            "resources": {RUN: {"config": {"inputs": given, **({BATCH: batch} if batch else {})}}},
             "loggers": {"console": {"config": {"log_level": console_level}}},
         }
 
     fields = {name: _field(name, declared, pipeline) for name, declared in pipeline.inputs.items()}
+    if pipeline.partitions:
+        fields[BATCH] = dg.Field(_BATCH, is_required=False, description="The files of this run; all when empty.")
     return dg.ConfigMapping(config_fn=to_run_config, config_schema=fields, receive_processed_config_values=True)
 
 

@@ -7,15 +7,20 @@ from typing import Any
 import dagster as dg
 from dagster._core.errors import DagsterExecutionInterruptedError
 
+from elexirion_dagster.compiler.materialised import failed_files, show_files
 from elexirion_dagster.compiler.metadata import of_outputs, of_result
 from elexirion_dagster.compiler.resources import RUN, failure, opened
-from elexirion_dagster.errors import Cancelled, ElexirionError
+from elexirion_dagster.errors import Cancelled, ElexirionError, InputError
 from elexirion_dagster.records import Json, StepResult
 from elexirion_dagster.run import Run
+from elexirion_dagster.scan.target import tally
 from elexirion_dagster.spec.pipeline import Pipeline
 from elexirion_dagster.spec.steps import Step
 
 OUTPUTS = "outputs"
+RESULT = "result"
+FILES = "files"
+"""The output that stands for the partitioned asset; nothing is ever yielded for it, files are told one by one."""
 IO_MANAGER = "io_manager"
 
 Finish = Callable[[Run, Mapping[str, Json]], Mapping[str, Any]]
@@ -57,26 +62,49 @@ def step_op(pipeline: Pipeline, step: Step, upstream: tuple[str, ...]) -> dg.OpD
 
 
 def outputs_op(pipeline: Pipeline, upstream: tuple[str, ...], finish: Finish) -> dg.OpDefinition:
-    """The last op of a pipeline with `outputs`: evaluates them and hands them to `finish`."""
+    """The last op of a pipeline with `outputs` or `partitions`: evaluates them and hands them to `finish`.
+
+    With partitions it also says what came of each file, and fails where one failed.
+    """
 
     def compute(context: dg.OpExecutionContext, inputs: Mapping[str, Json]) -> Any:
         run = opened(getattr(context.resources, RUN))
         before = {name: StepResult.from_json(inputs[input_name(name)]) for name in upstream}
         outputs = _told(lambda: run.outputs(before))
+        found = _told(lambda: run.scanned(before))
         shown = {**of_outputs(outputs), **_told(lambda: finish(run, outputs))}
-        context.add_output_metadata(shown)
-        if pipeline.asset:
+        if pipeline.partitions:
+            shown |= tally(found)
+        if pipeline.asset and (run.scan is None or run.scan.alone):
             context.log_event(dg.AssetMaterialization(pipeline.asset.split("/"), metadata=_numbers(shown)))
-        yield dg.Output(outputs)
+        if run.scan is not None:
+            show_files(context, run.scan, found, outputs)
+            _suppress(context, run)
+        if RESULT in context.selected_output_names:
+            context.add_output_metadata(shown, output_name=RESULT)
+            yield dg.Output(outputs, RESULT)
+        if any(one.status == "failed" for one in found):
+            raise failed_files(found)
 
+    # a run of picked partitions asks for the files alone
+    result = dg.Out(dagster_type=dict, io_manager_key=IO_MANAGER, is_required=not pipeline.partitions)
+    files = {FILES: dg.Out(dg.Nothing, is_required=False)} if pipeline.partitions else {}
     return dg.OpDefinition(
         name=definition_name(pipeline, OUTPUTS),
         compute_fn=compute,
         ins={input_name(name): dg.In(dagster_type=dict) for name in upstream},
-        outs={"result": dg.Out(dagster_type=dict, io_manager_key=IO_MANAGER)},
+        outs={RESULT: result, **files},
         description="The pipeline's outputs, evaluated after every step.",
         required_resource_keys={RUN},
     )
+
+
+def _suppress(context: dg.OpExecutionContext, run: Run) -> None:
+    """Take up what the repository suppresses; a file that cannot be read is told, and what was known stays."""
+    try:
+        run.suppress()
+    except InputError as error:
+        context.log.warning("suppressions stay as they were: %s", error)
 
 
 def _told(work: Callable[[], Any]) -> Any:

@@ -13,7 +13,7 @@ from dagster._core.events import DagsterEventType
 
 from elexirion_dagster.compiler.metadata import of_outputs, of_result
 from elexirion_dagster.compiler.ops import Finish, step_failure
-from elexirion_dagster.compiler.resources import RUN, Unopened, failure, info_of, opened, root_of
+from elexirion_dagster.compiler.resources import RUN, Unopened, Wanted, failure, info_of, opened, root_of
 from elexirion_dagster.compiler.sensors import how_it_ended
 from elexirion_dagster.errors import Cancelled, ElexirionError, StorageError
 from elexirion_dagster.records import Json, StepResult
@@ -142,6 +142,8 @@ def _request(run: dg.DagsterRun, launch: Launch, find: Find) -> dg.RunRequest:
     inputs = _inputs(run)
     if launch.job == RECOVER:
         config: dict[str, Json] = {"ops": {_STEPS: {"config": {"of": run.run_id, "inputs": inputs}}}}
+    elif launch.job == run.job_name:
+        config = inputs
     else:
         config = fitting(find(launch.job).pipeline, inputs)
     return dg.RunRequest(run_key=launch.key, run_config=config, tags=dict(launch.tags), job_name=launch.job)
@@ -189,9 +191,9 @@ def _derived_run(context: dg.InitResourceContext, settings: Settings, known: Kno
         raise dg.DagsterInvariantViolationError("a document runs as a Dagster run")
     given: dict[str, Json] = dict(context.run.run_config)
     config = given["ops"][_STEPS]["config"]
-    info = info_of(context, config["inputs"])
-    home = open_home(settings.home)
-    loaded, change = verified(home, config["of"], past(home, info.root_run), finder(known()))
+    home, root_run = open_home(settings.home), root_of(context.run)
+    loaded, change = verified(home, config["of"], past(home, root_run), finder(known()))
+    info = info_of(context, Wanted(loaded.pipeline, loaded.pipelines, config["inputs"], None))
     tags = {**info.tags, RECOVERY_TAG: config["of"], CHANGE_TAG: change.model_dump_json(exclude_unset=True)}
     return Run(loaded.pipeline, replace(info, tags=tags), settings, pipelines=loaded.pipelines)
 

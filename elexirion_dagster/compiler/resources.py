@@ -1,14 +1,17 @@
 """The run as a Dagster resource: opened once per run process, shared by its ops."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 
 import dagster as dg
 
+from elexirion_dagster.codebase.selection import Batch
 from elexirion_dagster.errors import ElexirionError
 from elexirion_dagster.records import Json
 from elexirion_dagster.run import Run, RunInfo
 from elexirion_dagster.settings import Settings
 from elexirion_dagster.spec.children import NO_PIPELINES, Pipelines
+from elexirion_dagster.spec.partitioning import BATCH
 from elexirion_dagster.spec.pipeline import Pipeline
 from elexirion_dagster.tags import PIPELINE_TAG, RECOVERED, ROOT_RUN_TAG, TRIGGER_TAG
 
@@ -41,25 +44,48 @@ def failure(error: ElexirionError) -> dg.Failure:
 
 def run_resource(pipeline: Pipeline, settings: Settings, pipelines: Pipelines = NO_PIPELINES) -> dg.ResourceDefinition:
     """The resource that holds this pipeline's Run."""
+    schema = {"inputs": dict, BATCH: dg.Field(dict, is_required=False)}
 
-    @dg.resource(config_schema={"inputs": dict}, description="The run's inputs, journal, budget and models.")
+    @dg.resource(config_schema=schema, description="The run's inputs, journal, budget and models.")
     def resource(context: dg.InitResourceContext) -> Iterator[Run | Unopened]:
-        try:
-            run = Run(pipeline, info_of(context, context.resource_config["inputs"]), settings, pipelines=pipelines)
-        except ElexirionError as error:
-            yield Unopened(error)
-            return
-        try:
-            yield run
-        finally:
-            run.close()
-            if run.kept is not None and context.log is not None:
-                context.log.info(run.kept)
+        batch = context.resource_config.get(BATCH)
+        wanted = Wanted(
+            pipeline, pipelines, context.resource_config["inputs"], Batch.from_json(batch) if batch else None
+        )
+        yield from opened_for(context, settings, lambda: wanted)
 
     return resource
 
 
-def info_of(context: dg.InitResourceContext, inputs: Mapping[str, Json]) -> RunInfo:
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a run is to be of: a pipeline, those it may run, its inputs, and the files it scans."""
+
+    pipeline: Pipeline
+    pipelines: Pipelines
+    inputs: Mapping[str, Json]
+    batch: Batch | None
+
+
+def opened_for(
+    context: dg.InitResourceContext, settings: Settings, find: Callable[[], Wanted]
+) -> Iterator[Run | Unopened]:
+    """Open the run that `find` wants, and close it at its end."""
+    try:
+        wanted = find()
+        run = Run(wanted.pipeline, info_of(context, wanted), settings, pipelines=wanted.pipelines)
+    except ElexirionError as error:
+        yield Unopened(error)
+        return
+    try:
+        yield run
+    finally:
+        run.close()
+        if run.kept is not None and context.log is not None:
+            context.log.info(run.kept)
+
+
+def info_of(context: dg.InitResourceContext, wanted: Wanted) -> RunInfo:
     """Which run this is, by what Dagster knows of it."""
     run = context.run
     if run is None:
@@ -67,7 +93,8 @@ def info_of(context: dg.InitResourceContext, inputs: Mapping[str, Json]) -> RunI
     return RunInfo(
         run=run.run_id,
         root_run=root_of(run),
-        inputs=inputs,
+        inputs=wanted.inputs,
+        batch=wanted.batch,
         tags={name: value for name, value in run.tags.items() if not name.startswith(".")},
         trigger=_trigger(run),
     )

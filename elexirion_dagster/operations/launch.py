@@ -1,7 +1,7 @@
 """Run one pipeline in this process as a run of the home's Dagster instance."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,9 +49,14 @@ def execute(
     tags: Mapping[str, str],
     settings: Settings,
     test_steps: bool = False,
+    before: Callable[[dg.DagsterInstance], None] = lambda _instance: None,
 ) -> Finished:
-    """Run the pipeline in `file` to its end. Being interrupted ends its children and marks the run cancelled."""
+    """Run the pipeline in `file` to its end. Being interrupted ends its children and marks the run cancelled.
+
+    `inputs` may also hold the `batch` of a run with partitions. `before` is called with the instance first.
+    """
     with capture_interrupts(), open_instance(settings) as (home, instance):
+        before(instance)
         job = job_of_file(file, settings, test_steps=test_steps)
         run = instance.create_run_for_job(
             job_def=job,

@@ -40,6 +40,11 @@ class Recovery:
             message = f"the run's tags say what a recovery changes, and cannot be read: {first['msg']}"
             raise InputError(message, mend="Start the run anew, without those tags.") from error
 
+    def threads(self, most: int) -> int:
+        """So many threads, and no more than a change allows."""
+        limits = self.change.limits if self.change else None
+        return min(most, limits.threads) if limits else most
+
     def within(self, budget: Budget) -> Budget:
         """The budget, and no more than the root run's."""
         return budget.model_copy(update=least(budget, self.ceiling))

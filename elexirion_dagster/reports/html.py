@@ -8,10 +8,24 @@ import jinja2
 from markupsafe import Markup
 
 from elexirion_dagster.reports.report import SEVERITIES, Record, Report, visible
+from elexirion_dagster.reports.trend import trend
 
 _TEMPLATE = Path(__file__).parent / "report.html.j2"
 _MAX_ROWS = 15
-_COLUMNS = ("severity", "path", "line", "column", "tool", "rule", "confidence", "message", "snippet", "url")
+_COLUMNS = (
+    "fingerprint",
+    "state",
+    "severity",
+    "path",
+    "line",
+    "column",
+    "tool",
+    "rule",
+    "confidence",
+    "message",
+    "snippet",
+    "url",
+)
 
 
 def render(report: Report) -> str:
@@ -24,6 +38,7 @@ def render(report: Report) -> str:
         severities=SEVERITIES,
         by_file=report.by_file[:_MAX_ROWS],
         by_rule=report.by_rule[:_MAX_ROWS],
+        trend=trend(report.nights),
         data=_script_json([_row(report, finding) for finding in report.findings]),
     )
 

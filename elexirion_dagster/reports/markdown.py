@@ -12,7 +12,8 @@ _BACKTICKS = re.compile(r"`+")
 
 def render(report: Report) -> str:
     """Write the report; the worst 500 findings in full."""
-    parts = [_head(report), _findings(report), _counts(report), _tools(report), _unread(report)]
+    parts = [_head(report), _lives(report), _findings(report), _counts(report), _scans(report), _tools(report)]
+    parts.append(_unread(report))
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -38,6 +39,52 @@ def _took(report: Report) -> str:
     return "" if report.duration_s is None else f", took {report.duration_s:.1f} s"
 
 
+def _lives(report: Report) -> str:
+    """What changed since the scan before, and what is not reported and why."""
+    if report.place is None:
+        return ""
+    states = _table(list(report.by_state), [report.by_state.values()])
+    parts = [f"## Since the last scan\n\n{states}"]
+    fixed = [(_code(one["fingerprint"]), _where(one), _code(one["rule"])) for one in report.fixed[:_MAX_ROWS]]
+    hidden = [
+        (_code(one["fingerprint"]), _where(one), _code(one["rule"]), *map(_said, _words(one)))
+        for one in report.suppressed[:_MAX_ROWS]
+    ]
+    if fixed:
+        parts.append("### Fixed\n\n" + _table(("fingerprint", "place", "rule"), fixed))
+    if hidden:
+        columns = ("fingerprint", "place", "rule", "reason", "owner", "until")
+        parts.append("### Suppressed\n\n" + _table(columns, hidden))
+    return "\n\n".join(parts)
+
+
+def _words(finding: Record) -> tuple[object, ...]:
+    return finding["reason"], finding["owner"], finding["expires"]
+
+
+def _said(value: object) -> str:
+    return _text(_or_blank(value))
+
+
+def _where(finding: Record) -> str:
+    return _code(f"{finding['path']}:{finding['line']}")
+
+
+def _scans(report: Report) -> str:
+    if not report.nights:
+        return ""
+    columns = ("finished_at", "commit", "scanned", "failed", "findings", "new", "reopened", "fixed", "calls", "cost")
+    rows = [
+        [_said(night[name]) for name in columns[:-1]] + [_cost(night["cost_usd"])]
+        for night in reversed(report.nights[-_MAX_ROWS:])
+    ]
+    return "## Scans\n\n" + _table([name.replace("_", " ") for name in columns], rows)
+
+
+def _cost(usd: float | None) -> str:
+    return "" if usd is None else f"${usd:.4f}"
+
+
 def _findings(report: Report) -> str:
     if not report.findings:
         return "## Findings\n\nNone."
@@ -48,11 +95,12 @@ def _findings(report: Report) -> str:
 
 
 def _finding(report: Report, finding: Record) -> str:
-    place = _code(f"{finding['path']}:{finding['line']}")
+    state = f"{finding['state']}, " if "state" in finding else ""
+    mark = f", {_code(finding['fingerprint'])}" if finding.get("fingerprint") else ""
     lines = [
-        f"### {finding['severity']}: {_code(finding['rule'])} at {place}",
+        f"### {state}{_text(finding['severity'])}: {_code(finding['rule'])} at {_where(finding)}",
         "",
-        f"{_text(finding['message'])} ({_text(finding['tool'])}, {finding['confidence']} confidence)",
+        f"{_text(finding['message'])} ({_text(finding['tool'])}, {_text(finding['confidence'])} confidence{mark})",
         "",
         _block(finding["snippet"]),
     ]

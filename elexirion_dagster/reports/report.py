@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, get_args
 
-from elexirion_dagster.records import Severity
+from elexirion_dagster.records import FindingState, Severity
 
 SEVERITIES: tuple[Severity, ...] = get_args(Severity)
 """From the worst to the mildest."""
+
+STATES: tuple[FindingState, ...] = get_args(FindingState)
 
 _RANK = {severity: rank for rank, severity in enumerate(SEVERITIES)}
 
@@ -24,6 +26,10 @@ class Report:
     "reason"}`; `tools` as `Analysis.tools`. `reviews` are a model's verdicts on findings: `{"path", "line", "rule",
     "verdict" (confirmed, false_positive, unsure), "explanation", "fix"}`; `review_note` says why there are none.
     `cost_usd` is None where it is not known.
+
+    Where findings are followed from scan to scan (`reports.living`), each has its `state`; `suppressed` and `fixed`
+    (tonight) stand apart, `nights` are the scans in numbers, oldest first, `place` is what was scanned last:
+    `{"repo", "commit", "branch"}`.
     """
 
     title: str
@@ -45,6 +51,10 @@ class Report:
     model: str | None
     calls: int
     cost_usd: float | None
+    suppressed: Sequence[Record] = ()
+    fixed: Sequence[Record] = ()
+    nights: Sequence[Record] = ()
+    place: Record | None = None
 
     @classmethod
     def from_outputs(cls, outputs: Mapping[str, Any], run: Mapping[str, Any]) -> "Report":
@@ -66,7 +76,7 @@ class Report:
             source=found("source"),
             note=found("note"),
             files=files if isinstance(files, int) else len(files or ()),
-            findings=tuple(sorted(found("findings") or (), key=_order)),
+            findings=tuple(sorted(found("findings") or (), key=order)),
             unparsed=tuple(found("unparsed") or ()),
             skipped=tuple(found("skipped") or ()),
             tools=tuple(found("tools") or ()),
@@ -82,6 +92,14 @@ class Report:
         """How many findings each severity has, all of them named."""
         counts = Counter(finding["severity"] for finding in self.findings)
         return {severity: counts[severity] for severity in SEVERITIES}
+
+    @cached_property
+    def by_state(self) -> dict[str, int]:
+        """How many findings each state has; empty where they are not followed."""
+        if self.place is None:
+            return {}
+        counts = Counter(finding["state"] for finding in (*self.findings, *self.suppressed, *self.fixed))
+        return {state: counts[state] for state in STATES}
 
     @cached_property
     def by_file(self) -> list[tuple[str, int]]:
@@ -133,7 +151,8 @@ def _escape(character: str) -> str:
     return character.encode("unicode_escape").decode("ascii")
 
 
-def _order(finding: Mapping[str, Any]) -> tuple[Any, ...]:
+def order(finding: Mapping[str, Any]) -> tuple[Any, ...]:
+    """From the worst to the mildest, then in the order of the code."""
     return (_RANK[finding["severity"]], finding["path"], finding["line"], finding["column"], finding["rule"])
 
 

@@ -15,6 +15,7 @@ from elexirion_dagster.spec.children import NO_PIPELINES, Pipelines, child_of
 from elexirion_dagster.spec.edges import assigned, cycle, edges
 from elexirion_dagster.spec.issues import Issue, Path, meant, unknown
 from elexirion_dagster.spec.llm import LlmStep
+from elexirion_dagster.spec.partitioning import faults as partition_faults
 from elexirion_dagster.spec.pipeline import Pipeline
 from elexirion_dagster.spec.references import Chain, Expression, asks_inside, chains_of, expressions, texts
 from elexirion_dagster.spec.sessions import faults as session_faults
@@ -30,7 +31,7 @@ from elexirion_dagster.spec.steps import (
 )
 
 RESULT_FIELDS = ("text", "data", "status", "error", "reason", "cost_usd", "duration_s", "usage")
-RUN_FIELDS = ("id", "started_at", "pipeline")
+RUN_FIELDS = ("id", "started_at", "pipeline", "model")
 RESERVED = {"outputs": "the op that evaluates the pipeline's outputs"}
 RESERVED_IN_ITEMS = dict.fromkeys(("key", "item", "status"), "what every entry of a for_each's results has")
 RESERVED_IN_TURNS = dict.fromkeys(("index", "status"), "what every entry of a while's results has")
@@ -67,6 +68,7 @@ def check(pipeline: Pipeline, engine: Engine, pipelines: Pipelines = NO_PIPELINE
         *check_children(pipeline, engine, pipelines),
         *_check_workspace(pipeline, engine, pipelines),
         *check_root(pipeline),
+        *(Issue(*found) for found in partition_faults(pipeline, engine)),
     ]
 
 

@@ -28,9 +28,6 @@ KEPT_BY_DAGSTER = frozenset(
 )
 """Words that Dagster 1.13 allows as no job's name (its DISALLOWED_NAMES), besides Python's own."""
 _INERT = {
-    "partitions": "a job scans every file in one run",
-    "repos": "a schedule runs with the inputs' defaults",
-    "on": "use `schedule`",
     "score": "outcomes are recorded without scores",
     "optimize": "prompts stay as written",
     "examples": "prompts stay as written",

@@ -18,14 +18,22 @@ class ListFiles(Spec):
 
     root: str = "."
     """Folder, as a template."""
-    git: Literal["tracked", "changed"] | None = "tracked"
-    """Only what git tracks, only what changed against HEAD, or (null) every file below `root`."""
+    git: Literal["tracked", "changed", "due"] | None = "tracked"
+    """Only what git tracks, only what changed against HEAD, or (null) every file below `root`; `due`: the files that
+    this run is to scan, of which `partitions` says everything else."""
     include: tuple[str, ...] = ()
     """Glob patterns such as `**/*.py`; all files when empty."""
     exclude: tuple[str, ...] = ()
     """Glob patterns that are left out."""
     max_file_kb: int = Field(default=1024, ge=1, le=MAX_FILE_KB)
     """Larger files are listed as skipped."""
+
+    @model_validator(mode="after")
+    def _due_stands_alone(self) -> Self:
+        beside = self.model_fields_set - {"git"}
+        if self.git == "due" and beside:
+            raise ValueError(f"`git: due` has no {min(beside)} beside it: partitions says which files there are")
+        return self
 
 
 class ReadFile(Spec):
@@ -127,10 +135,26 @@ class ValidateFiles(Spec):
         return None if self.schema_ is None else record_schema(self.schema_)
 
 
-class FilesStep(StepBase):
-    """Exactly one of `list`, `read`, `write`, `copy`, `move`, `delete`, `convert`, `validate`."""
+class DiffFiles(Spec):
+    """What changed in listed files, out of git's objects."""
 
-    verbs: ClassVar[tuple[str, ...]] = ("list_", "read", "write", "copy_", "move", "delete", "convert", "validate_")
+    root: str = "."
+    """Folder in the repository, as a template."""
+    of: Json
+    """The file records to compare, as a list step gives them; one that has `before`, a blob, is compared with that."""
+    since: str | None = None
+    """Template of a commit, a branch or a tag: with what to compare the others."""
+    max_kb: int = Field(default=64, ge=1, le=1024)
+    """Longer diffs of one file are cut there."""
+
+
+class FilesStep(StepBase):
+    """Exactly one of `list`, `read`, `write`, `copy`, `move`, `delete`, `convert`, `validate`, `diff`."""
+
+    verbs: ClassVar[tuple[str, ...]] = (
+        *("list_", "read", "write", "copy_", "move", "delete", "convert", "validate_"),
+        "diff",
+    )
     templates: ClassVar[tuple[str, ...]] = verbs
 
     type: Literal["files"]
@@ -150,6 +174,8 @@ class FilesStep(StepBase):
     """Turn JSON, YAML or CSV into another of them."""
     validate_: ValidateFiles | None = Field(default=None, alias="validate")
     """Check that files are as they should be."""
+    diff: DiffFiles | None = None
+    """Compare listed files with what they were."""
 
     @model_validator(mode="after")
     def _one_verb(self) -> Self:
@@ -160,5 +186,5 @@ class FilesStep(StepBase):
         return self
 
     def default_effect(self) -> Effect:
-        """Changing the workspace is an effect; listing, reading and validating look at the tree."""
-        return "read" if self.list_ or self.read or self.validate_ else "write"
+        """Changing the workspace is an effect; listing, reading, validating and comparing look at the tree."""
+        return "read" if self.list_ or self.read or self.validate_ or self.diff else "write"

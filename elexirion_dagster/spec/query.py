@@ -27,6 +27,8 @@ class FindSymbols(Spec):
     """Glob pattern over the name, such as `parse_*`, as a template."""
     kind: tuple[Kind, ...] = ()
     """Kinds of definitions; all when empty."""
+    of: Json = None
+    """Path of a file below `root`, a file record, or a list of them; every file when absent."""
 
 
 class FindImports(Spec):

@@ -111,3 +111,7 @@ class Partitions(Spec):
     """Larger files are left out."""
     files_per_run: int = Field(default=50, ge=1, le=1000)
     """Files in one run."""
+    branch: str | None = Field(default=None, min_length=1)
+    """The branch that schedule and sensor scan; the one checked out when absent."""
+    fetch: bool = False
+    """Whether `git fetch` of that branch goes before each scheduled scan, which then reads the remote's branch."""

@@ -1,13 +1,16 @@
-"""Run real analyzers over listed files."""
+"""Run real analyzers over listed files, or settle what a model claims about them."""
 
 import os
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from time import monotonic
 from typing import get_args
 
 from elexirion_dagster.codebase.analyzers.catalog import analyze
+from elexirion_dagster.codebase.claims import TOOL, settle
 from elexirion_dagster.errors import ElexirionError, InputError
-from elexirion_dagster.records import Json, Severity, StepResult
+from elexirion_dagster.records import Finding, Json, Severity, StepResult, counted
 from elexirion_dagster.spec.analyze import AnalyzeStep
 from elexirion_dagster.steps.context import StepContext
 
@@ -18,7 +21,10 @@ def run(step: AnalyzeStep, ctx: StepContext) -> StepResult:
     """`data` holds findings, unparsed files, tools and the number of files; failed only when every tool failed."""
     files = ctx.evaluate(step.paths)
     root = _root(files, ctx)
+    return _analyzed(step, files, root, ctx) if step.claims is None else _settled(step, files, root, ctx)
 
+
+def _analyzed(step: AnalyzeStep, files: Sequence[Json], root: Path, ctx: StepContext) -> StepResult:
     def progress(done: int, findings: int) -> None:
         ctx.shared.progress(ctx.path, done, 0, len(files), f"{findings} findings" if findings else None)
 
@@ -37,18 +43,46 @@ def run(step: AnalyzeStep, ctx: StepContext) -> StepResult:
         raise ElexirionError(
             f"no analyzer could run: {reasons}", cause="command_failed", mend="See `elexirion doctor`."
         )
-    findings = [finding.to_json() for finding in analysis.findings]
-    ctx.shared.journal.append("findings", path=ctx.path, findings=findings, unparsed=analysis.unparsed)
-    counts = Counter(finding.severity for finding in analysis.findings)
-    severities: dict[str, int] = {severity: counts[severity] for severity in _SEVERITIES}
-    data = {
-        "findings": findings,
-        "unparsed": analysis.unparsed,
-        "tools": analysis.tools,
-        "files": len(files),
-        "by_severity": severities,
+    return _told(ctx, analysis.findings, analysis.unparsed, {"tools": analysis.tools, "files": len(files)})
+
+
+def _settled(step: AnalyzeStep, files: Sequence[Json], root: Path, ctx: StepContext) -> StepResult:
+    """Claims that count are findings like any other; those that do not stand in `data.rejected`, counted."""
+    reviews, known = ctx.evaluate(step.claims), ctx.evaluate(step.known) or []
+    for name, value, fields in (
+        ("claims", reviews, {"path", "claims"}),
+        ("known", known, {"path", "line", "end_line"}),
+    ):
+        if not isinstance(value, list) or not all(isinstance(one, Mapping) and fields <= one.keys() for one in value):
+            message = f"{name} of {ctx.path} must be a list of maps with {', '.join(sorted(fields))}"
+            raise InputError(message, mend="Map them with a transform step.")
+    started = monotonic()
+    settled = settle(reviews, files, root=root, known=known, redactor=ctx.shared.redactor)
+    tool = {
+        "name": TOOL,
+        "version": None,
+        "status": "ran",
+        "files": len(files) - len(settled.unread),
+        "findings": len(settled.findings),
+        "seconds": round(monotonic() - started, 3),
+        "reason": f"{counted(len(settled.rejected), 'claim')} rejected" if settled.rejected else None,
     }
-    metadata = {"files": len(files), "findings": len(findings), "unparsed": len(analysis.unparsed), **severities}
+    more = {"tools": [tool], "files": len(files), "rejected": settled.rejected}
+    return _told(ctx, settled.findings, settled.unread, more)
+
+
+def _told(
+    ctx: StepContext, found: Sequence[Finding], unparsed: Sequence[dict[str, str]], more: Mapping[str, Json]
+) -> StepResult:
+    """Write the findings into the journal, and hand them on with counts."""
+    findings = [finding.to_json() for finding in found]
+    tools = [tool["name"] for tool in more["tools"]]
+    ctx.shared.journal.append("findings", path=ctx.path, findings=findings, unparsed=list(unparsed), tools=tools)
+    counts = Counter(finding.severity for finding in found)
+    severities: dict[str, int] = {severity: counts[severity] for severity in _SEVERITIES}
+    data = {"findings": findings, "unparsed": list(unparsed), **more, "by_severity": severities}
+    figures = {name: value if isinstance(value, int) else len(value) for name, value in more.items() if name != "tools"}
+    metadata = {**figures, "findings": len(findings), "unparsed": len(unparsed), **severities}
     return StepResult("succeeded", data=data, metadata=metadata)
 
 

@@ -114,6 +114,8 @@ class Shared:
     tool_log: ToolLog
     part: Part | None = None
     """Which part of the items of a top-level for_each this run works on; None: all."""
+    due: Callable[[], dict[str, Json]] | None = None
+    """Lists the files that a run with partitions scans; None for any other run."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,10 +4,11 @@ from collections.abc import Callable
 from typing import Any
 
 from elexirion_dagster.codebase.files import list_files, read_text
+from elexirion_dagster.errors import InputError
 from elexirion_dagster.records import StepResult
 from elexirion_dagster.spec.files import FilesStep, ListFiles, ReadFile, WriteFile
 from elexirion_dagster.steps.context import StepContext
-from elexirion_dagster.steps.file_verbs import convert, copy, delete, move, validate
+from elexirion_dagster.steps.file_verbs import convert, copy, delete, diff, move, validate
 from elexirion_dagster.steps.writing import put
 
 
@@ -22,11 +23,14 @@ def run(step: FilesStep, ctx: StepContext) -> StepResult:
         (step.delete, delete.run),
         (step.convert, convert.run),
         (step.validate_, validate.run),
+        (step.diff, diff.run),
     ]
     return next(does(verb, ctx) for verb, does in verbs if verb is not None)
 
 
 def _list(verb: ListFiles, ctx: StepContext) -> StepResult:
+    if verb.git == "due":
+        return _due(ctx)
     root = ctx.readable(ctx.render(verb.root))
     listed = list_files(
         root,
@@ -44,6 +48,15 @@ def _list(verb: ListFiles, ctx: StepContext) -> StepResult:
         "skipped": listed.skipped,
     }
     figures = {"files": len(listed.files), "skipped": len(listed.skipped), "source": listed.source}
+    return StepResult("succeeded", data=data, metadata=figures)
+
+
+def _due(ctx: StepContext) -> StepResult:
+    """The files of this run's batch; `data` also says of which repository and commit they are."""
+    if ctx.shared.due is None:
+        raise InputError("this run has no partitions, so none are due", mend="Run the pipeline that has them.")
+    data = ctx.shared.due()
+    figures = {"files": len(data["files"]), "skipped": len(data["skipped"]), "commit": data["commit"] or "working tree"}
     return StepResult("succeeded", data=data, metadata=figures)
 
 

@@ -47,16 +47,21 @@ def _answer(step: QueryStep, code: Code, ctx: StepContext) -> tuple[str, Answer]
     if (files := step.files) is not None:
         return "files", find_files(code, name=_text(files.name, ctx), contains=_text(files.contains, ctx))
     if (symbols := step.symbols) is not None:
-        return "symbols", find_symbols(code, name=_text(symbols.name, ctx), kinds=symbols.kind)
+        of = _paths(symbols.of, code, ctx)
+        return "symbols", find_symbols(code, name=_text(symbols.name, ctx), kinds=symbols.kind, of=of)
     if (imports := step.imports) is not None:
-        of = None if imports.of is None else paths_of(code, ctx.evaluate(imports.of))
-        return "imports", find_imports(code, of=of)
+        return "imports", find_imports(code, of=_paths(imports.of, code, ctx))
     if (dependents := step.dependents) is not None:
         return "dependents", find_dependents(code, of=paths_of(code, ctx.evaluate(dependents.of)))
     if (impact := step.impact) is not None:
         of = paths_of(code, ctx.evaluate(impact.of))
         return "impact", find_impact(code, of=of, max_depth=impact.max_depth)
     raise AssertionError("the model allows exactly one verb")
+
+
+def _paths(of: Json, code: Code, ctx: StepContext) -> list[str] | None:
+    """The paths that a question is about; None for every file."""
+    return None if of is None else paths_of(code, ctx.evaluate(of))
 
 
 def _text(template: str | None, ctx: StepContext) -> str | None:

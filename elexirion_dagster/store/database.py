@@ -18,7 +18,7 @@ from filelock import FileLock, Timeout
 
 from elexirion_dagster.errors import InputError, StorageError
 from elexirion_dagster.records import Json
-from elexirion_dagster.store import migrations, projection
+from elexirion_dagster.store import migrations, projection, scan_projection
 from elexirion_dagster.store.home import Home, storage_error
 from elexirion_dagster.store.journal import Line, read_lines
 
@@ -263,14 +263,26 @@ class _Stage:
         read_again = f"SELECT file FROM {self._source('_files')}"  # noqa: S608  table names are ours
         self._connection.execute(f"DELETE FROM _files WHERE file IN ({read_again})")  # noqa: S608  as above
         for table in migrations.TABLES:
-            columns = ", ".join(f'TRY_CAST("{name}" AS {kind})' for name, kind in self._types[table].items())
-            self._connection.execute(f"INSERT INTO {table} SELECT {columns} FROM {self._source(table)}")  # noqa: S608  as above
+            self._insert(table)
+        with ExitStack() as stack:
+            for table in scan_projection.FOLDED:
+                self._outputs[table] = stack.enter_context((self._folder / table).open("wb"))
+            for table, row in scan_projection.project(self._connection):
+                self._put(table, row)
+        for table in scan_projection.FOLDED:
+            self._insert(table)
         self._connection.execute("COMMIT")
+
+    def _insert(self, table: str) -> None:
+        columns = ", ".join(f'TRY_CAST("{name}" AS {kind})' for name, kind in self._types[table].items())
+        self._connection.execute(f"INSERT INTO {table} SELECT {columns} FROM {self._source(table)}")  # noqa: S608  table names are ours
 
     def _source(self, table: str) -> str:
         """Name a table's file of rows in SQL; whatever does not fit its column becomes NULL on the way in."""
         path = str(self._folder / table).replace("'", "''")
-        types = {name: "JSON" if kind == "JSON" else "VARCHAR" for name, kind in self._types[table].items()}
+        types = {
+            name: kind if kind in ("JSON", "VARCHAR[]") else "VARCHAR" for name, kind in self._types[table].items()
+        }
         return (
             f"read_json('{path}', format = 'newline_delimited', compression = 'uncompressed', columns = {types}, "
             f"maximum_object_size = {self._longest})"

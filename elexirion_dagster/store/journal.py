@@ -16,7 +16,10 @@ A line is `{"v": 1, "kind": …, "ts": "…Z", "root_run": …, "run": …, …f
 | `step` | path, step, step_type, status, input_hash, result, started_at, duration_s, attempts |
 | `progress` | path, done, failed, total, note |
 | `partial` | path, text, note |
-| `findings` | path, findings, unparsed |
+| `findings` | path, findings, unparsed, tools |
+| `scanned` | path, pipeline, repo, root, commit, branch, night, ruleset, model, prompt_version, files, renamed, deleted |
+| `suppressions` | pipeline, repo, commit, entries |
+| `feedback` | finding, pipeline, repo, fingerprint, path, tool, rule, verdict, reason, owner, expires, comment |
 | `outputs` | outputs |
 | `workspace` | path, kept |
 | `recovery` | pipeline, cause, message, failed_at, action, rule, reason, launches, due_at, change, document, max_recoveries |
@@ -28,6 +31,15 @@ A line is `{"v": 1, "kind": …, "ts": "…Z", "root_run": …, "run": …, …f
 how long calls take; the `reply` is what counts. A `tool_intent` is there only for a tool that must not be used twice.
 `session` says which exchanges (ids) a call saw, `exchange` what it added (`turns`: role and text). `reply` is `reply_to_json`, `result` is `StepResult.to_json`, findings are `Finding.to_json`. Absent fields are unknown. A
 `call_id` names one attempt: its intent and its one end have it in common, a further attempt has another.
+
+`findings`: `tools` are those that looked; what another tool found before stays as it was, and so does what a tool of
+`unparsed` (path, tool, reason) found in that file. Without `tools`, every tool looked. A finding has its `fingerprint`.
+`scanned` ends a batch, after its findings: `files` are {path, blob, status: scanned · failed · excluded, reason},
+`renamed` maps old paths to new ones (a file that was only renamed need not stand in `files`), `deleted` lists paths,
+`commit` is null for a working tree. Batches of one scan share their `night`, the number from `scans.next_night`: it
+orders scans where the clock does not; without it every root run is a scan of its own. `suppressions` is what the
+repository's file said as a whole: {fingerprint, path, reason, owner, expires}. `feedback` is a person's word on one
+finding (the id in `finding_states`): suppressed, accepted (it is right), rejected (it is wrong).
 """  # noqa: E501  a table row is one line
 
 import fcntl
@@ -62,6 +74,9 @@ Kind = Literal[
     "progress",
     "partial",
     "findings",
+    "scanned",
+    "suppressions",
+    "feedback",
     "outputs",
     "workspace",
     "recovery",

@@ -1,13 +1,16 @@
 """From a journal line to the rows it puts into the tables."""
 
+import hashlib
 import json
 import math
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 
 from elexirion_dagster.records import Json
 
 Row = Mapping[str, Json]
 
+_MOST_NIGHTS = 10**9
 _AS_IT_IS = {
     "run_started": "run_starts",
     "run_finished": "run_ends",
@@ -36,9 +39,12 @@ def rows(fields: Mapping[str, Json]) -> Iterator[tuple[str, Row]]:
         case "step":
             yield "steps", _step(fields, fields["result"])
         case "findings":
-            head = {name: fields.get(name) for name in ("ts", "root_run", "run", "tenant")}
-            for finding in fields["findings"]:
-                yield "findings", {**finding, **head, "step_path": fields["path"]}
+            yield from _found(fields)
+        case "scanned":
+            yield from _scanned(fields)
+        case "suppressions" | "feedback" as kind:
+            _texts(fields, "repo", *(("finding", "verdict") if kind == "feedback" else ()))
+            yield kind, fields
 
 
 def _replied(fields: Row, reply: Row) -> Row:
@@ -68,6 +74,54 @@ def _step(fields: Row, result: Row) -> Row:
         "cause": error.get("cause"),
         "message": error.get("message"),
     }
+
+
+def _head(fields: Row, *names: str) -> dict[str, Json]:
+    return {name: fields.get(name) for name in ("ts", "root_run", "run", "tenant", *names)}
+
+
+def _texts(fields: Row, *names: str) -> None:
+    if not all(isinstance(fields[name], str) for name in names):
+        raise TypeError
+
+
+def _found(fields: Row) -> Iterator[tuple[str, Row]]:
+    head = {**_head(fields), "step_path": fields["path"]}
+    seen: Counter[tuple[Json, ...]] = Counter()
+    for finding in fields["findings"]:
+        if not finding.get("fingerprint"):  # written before findings had one, or by a step that gives none
+            known = tuple(finding.get(name) for name in ("path", "tool", "rule", "snippet_hash"))
+            seen[known] += 1
+            text = json.dumps([*known[1:], seen[known]])
+            mark = f"f{hashlib.sha256(text.encode()).hexdigest()[:15]}"
+            finding = {**finding, "fingerprint": mark}  # noqa: PLW2901  the same finding
+        yield "findings", {**finding, **head}
+    tools = fields.get("tools")
+    yield "looks", {**head, "tools": tools if isinstance(tools, list) else None}
+    for file in fields.get("unparsed") or ():
+        if isinstance(file, dict):  # whatever it is, the findings beside it count
+            yield "unread", {**head, **{name: file.get(name) for name in ("path", "tool", "reason")}}
+
+
+def _scanned(fields: Row) -> Iterator[tuple[str, Row]]:
+    """One row for the batch, one for each file that it scanned, lost or renamed."""
+    _texts(fields, "pipeline", "repo")
+    settled = ("pipeline", "repo", "night", "commit", "ruleset", "model", "prompt_version")
+    head = _head(fields, *settled)
+    if type(head["night"]) is not int or not 0 <= head["night"] < _MOST_NIGHTS:
+        head["night"] = None
+    was = {new: old for old, new in (fields.get("renamed") or {}).items()}
+    yield (
+        "batches",
+        {**head, "step_path": fields.get("path"), "root": fields.get("root"), "branch": fields.get("branch")},
+    )
+    for file in fields.get("files") or ():
+        place = {name: file.get(name) for name in ("path", "blob", "status", "reason")}
+        yield "batch_files", {**head, **place, "was": was.pop(file["path"], None)}
+    for new, old in was.items():
+        yield "batch_files", {**head, "path": new, "status": "renamed", "was": old}
+    for path in fields.get("deleted") or ():
+        yield "batch_files", {**head, "path": path, "status": "deleted"}
 
 
 def encode(row: Row, columns: Iterable[str]) -> bytes:

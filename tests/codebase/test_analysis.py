@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from elexirion_dagster.codebase.analysis import Analysis, analyze_with
-from elexirion_dagster.codebase.analyzers.base import Analyzer, Parsed
+from elexirion_dagster.codebase.analyzers.base import Analyzer, Parsed, RawFinding
 from elexirion_dagster.codebase.analyzers.catalog import ANALYZERS, DEFAULT, analyze
+from elexirion_dagster.codebase.analyzers.snippets import finish
 from elexirion_dagster.codebase.files import list_files
 from elexirion_dagster.errors import Cancelled, InputError, PolicyError
 from elexirion_dagster.redact import Redactor
@@ -88,6 +89,23 @@ def test_a_finding_has_its_place_its_words_and_its_source(tmp_path: Path):
     assert undefined.url is not None
     assert undefined.url.startswith("https://")
     assert (dead.rule, dead.severity, dead.line, dead.end_column) == ("unreachable-code", "medium", 6, 16)
+
+
+def test_the_safe_fix_that_ruff_knows_stands_with_its_finding(tmp_path: Path):
+    unused, asserted = run(tree(tmp_path, a="import os\n\n\nassert (1, 'x')\n"), ["ruff"]).findings
+    assert unused.to_json()["fix"] == [{"line": 1, "column": 1, "end_line": 2, "end_column": 0, "text": ""}]
+    assert asserted.to_json()["fix"] is None
+
+
+def test_a_fix_that_would_carry_a_secret_is_left_out():
+    def fix(text: str) -> object:
+        edit = {"line": 1, "column": 1, "end_line": 1, "end_column": 1, "text": text}
+        raw = RawFinding("F1", "low", "high", "a.py", 1, "m", 1, fix=(edit,))
+        (finding,) = finish([("ruff", raw)], "a.py", "x = 1\n", Redactor())
+        return finding.fix and finding.fix[0]["text"]
+
+    assert fix("plain") == "plain"
+    assert fix("sk-ant-api03-" + "Ab1" * 30) is None
 
 
 def test_bandit_columns_count_characters_not_bytes(tmp_path: Path):

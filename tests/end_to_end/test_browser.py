@@ -79,7 +79,7 @@ def test_the_launchpad_offers_the_inputs_with_their_defaults(ui: Ui, page: Page,
     page.goto(f"{ui.url}/{LOCATION}/jobs/nightly_scan/playground")
     editor = page.locator(".CodeMirror").first
     expect(editor).to_be_visible(timeout=SLOW_MS)
-    expect(page.get_by_text("review_files").first).to_be_visible(timeout=SLOW_MS)
+    expect(page.get_by_text("review_tokens").first).to_be_visible(timeout=SLOW_MS)
     screenshot("launchpad")
 
 

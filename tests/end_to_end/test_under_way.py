@@ -15,14 +15,19 @@ from elexirion_dagster.execution import workers
 pytestmark = pytest.mark.slow
 
 
-def the_sleeper(seconds):
-    """The child process of a run of the pipeline `slow`."""
-    words = ["sleep", str(seconds)]
+def the_sleeper(pid):
+    """The `sleep` that the process of a run has started."""
 
     def look():
-        return next((one for one in psutil.process_iter(["cmdline"]) if one.info["cmdline"] == words), None)
+        children = psutil.Process(pid).children() if pid else ()
+        return next((child for child in children if command(child)[:1] == ["sleep"]), None)
 
     return wait_for(look)
+
+
+def at_sleep(ui, run_id):
+    """The sleeper of a run that was launched."""
+    return the_sleeper(wait_for(lambda: worker(ui, run_id)))
 
 
 def elexirion(ui, *words):
@@ -43,7 +48,7 @@ def worker(ui, run_id):
 
 def test_ps_shows_what_is_under_way_and_stop_ends_it(ui):
     run_id = ui.started("slow", seconds=305)
-    sleeper = the_sleeper(305)
+    sleeper = at_sleep(ui, run_id)
     (row,) = json.loads(elexirion(ui, "ps", "--json").stdout)
     assert (row["run"], row["pipeline"], row["status"], row["step"]) == (run_id, "slow", "started", "sleeps")
     assert row["pid"] == worker(ui, run_id) == sleeper.ppid()
@@ -71,7 +76,7 @@ def the_daemon(ui):
 
 def test_a_worker_that_is_killed_is_a_lost_worker_in_the_journal_also_when_the_daemon_was_killed_before(ui):
     run_id = ui.started("slow", seconds=306)
-    sleeper = the_sleeper(306)
+    sleeper = at_sleep(ui, run_id)
     daemon = wait_for(lambda: the_daemon(ui))
     daemon.kill()
     os.kill(worker(ui, run_id), signal.SIGKILL)
@@ -86,7 +91,7 @@ def test_a_run_of_the_terminal_that_is_killed_is_failed_by_the_monitoring(ui):
     process = subprocess.Popen(
         line, env=ui.environ, cwd=ui.home.parent, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
-    sleeper = the_sleeper(307)
+    sleeper = the_sleeper(process.pid)
     (row,) = json.loads(elexirion(ui, "ps", "--json").stdout)
     assert row["pid"] == process.pid
     process.kill()
@@ -112,8 +117,8 @@ def test_a_new_pipeline_appears_unasked(ui):
     file.write_text("name: appears\nsteps: [{name: one, type: set, vars: {x: 1}}]\n", encoding="utf-8")
 
     def jobs():
-        found = ui.locations()["elexirion_dagster"].get("repositories", [])  # none while it is being read again
-        return {job["name"] for repository in found for job in repository["jobs"]}
+        found = ui.locations()["elexirion_dagster"].get("repositories")  # none while it is read again
+        return {job["name"] for job in found[0]["jobs"]} if found else ()
 
     wait_for(lambda: "appears" in jobs())
     assert ui.finished(ui.started("appears"))["status"] == "SUCCESS"

@@ -176,9 +176,17 @@ def test_the_main_job_reviews_beside_nothing_it_does_not_need():
     assert found == {
         "tracked": (),
         "analyze": ("tracked",),
-        "worst": ("analyze",),
-        "review": ("worst",),
-        "verdicts": ("review",),
+        "tree": (),
+        "source": ("tracked", "tree"),
+        "changes": ("tracked",),
+        "imports": ("source",),
+        "uses": ("imports",),
+        "symbols": ("uses",),
+        "subjects": ("tracked", "analyze", "changes", "uses", "symbols"),
+        "review": ("tracked", "subjects"),
+        "reviewed": ("review",),
+        "verdicts": ("reviewed",),
+        "claims": ("tracked", "analyze", "reviewed"),
     }
 
 

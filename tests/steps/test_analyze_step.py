@@ -1,6 +1,7 @@
 import pytest
 
 from elexirion_dagster.codebase import analysis
+from elexirion_dagster.errors import PipelineError
 
 SCAN = """
 inputs: {repo: {type: path}}
@@ -20,6 +21,8 @@ def test_findings_come_in_one_shape_and_are_journaled(start, git_repository):
     assert sum(result.data["by_severity"].values()) == len(result.data["findings"])
     (line,) = rehearsed.lines("findings")
     assert line["findings"] == result.data["findings"]
+    assert line["tools"] == ["ruff", "bandit"]
+    assert all(finding["fingerprint"] for finding in line["findings"])
     assert any(line["path"] == "analyze" for line in rehearsed.lines("progress"))
 
 
@@ -59,3 +62,42 @@ def test_other_things_than_the_files_of_one_folder_are_refused(one, paths, why):
 def test_a_folder_that_was_not_granted_is_refused(one):
     paths = "[{root: /etc, path: hostname, language: python, blob: x, size: 1}]"
     assert one(f"steps: [{{name: a, type: analyze, paths: {paths}}}]").error.cause == "tool_denied"
+
+
+CLAIMS = """
+inputs: {repo: {type: path}}
+steps:
+  - {name: files, type: files, list: {root: "{{ inputs.repo }}"}}
+  - {name: settled, type: analyze, paths: "{{ steps.files.data.files }}", claims: %s}
+"""
+
+
+def test_a_models_claims_become_findings_and_are_journaled_as_such(start, git_repository):
+    claim = "{quote: 'def double(number):', line: 1, rule: bug, severity: low, message: It doubles.}"
+    rehearsed = start(
+        CLAIMS % f"[{{path: src/clean.py, claims: [{claim}, {{quote: none}}]}}]", repo=str(git_repository)
+    )
+    result = rehearsed.all()["settled"]
+    assert [(one["tool"], one["path"], one["line"]) for one in result.data["findings"]] == [
+        ("review", "src/clean.py", 1)
+    ]
+    assert (len(result.data["rejected"]), result.metadata["rejected"], result.data["by_severity"]["low"]) == (1, 1, 1)
+    (line,) = rehearsed.lines("findings")
+    assert (line["tools"], line["findings"]) == (["review"], result.data["findings"])
+    assert [one["path"] for one in line["unparsed"]] == ["broken.py", "src/shell.py"]
+
+
+@pytest.mark.parametrize(
+    "claims", ["nothing", "[x]", "[{path: a.py}]", "[], known: 7", "[], known: [{path: a.py, line: 1}]"]
+)
+def test_claims_and_findings_of_another_shape_are_refused(one, git_repository, claims):
+    result = one(CLAIMS % claims, repo=str(git_repository))
+    assert (result.error.cause, "must be a list of maps with" in result.error.message) == ("bad_input", True)
+
+
+@pytest.mark.parametrize(
+    ("more", "why"), [("claims: [], tools: [ruff]", "either"), ("known: []", "beside `claims` only")]
+)
+def test_a_step_runs_tools_or_settles_claims(one, more, why):
+    with pytest.raises(PipelineError, match=why):
+        one(f"steps: [{{name: a, type: analyze, paths: [], {more}}}]")

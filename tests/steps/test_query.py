@@ -22,6 +22,8 @@ def tree(tmp_path):
         ("files: {name: '{{ inputs.word }}'}", ["a.py"]),
         ("files: {contains: import}, exclude: ['test_*']", ["b.py"]),
         ("symbols: {name: on?, kind: [function]}", ["a.py"]),
+        ("symbols: {of: [{path: b.py}]}", []),
+        ("symbols: {of: '{{ inputs.word }}'}", ["a.py"]),
         ("imports: {of: b.py}", ["b.py", "b.py"]),
         ("imports: {}, include: ['{{ inputs.word }}', 'test_b.py']", ["test_b.py"]),
         ("dependents: {of: '{{ inputs.word }}'}", ["b.py"]),
@@ -68,6 +70,7 @@ def test_a_secret_in_the_source_is_not_kept(start, tree):
     ("question", "cause"),
     [
         ("dependents: {of: gone.py}", "bad_input"),
+        ("symbols: {of: gone.py}", "bad_input"),
         ("impact: {of: ../outside.py}", "bad_input"),
         ("imports: {of: 7}", "bad_input"),
         ("symbols: {name: '[z-a]'}", "bad_input"),

@@ -5,7 +5,9 @@ from elexirion_dagster.store.database import ingest
 from elexirion_dagster.store.findings import of_run
 from elexirion_dagster.store.journal import JournalWriter
 
-FINDING = Finding("ruff", "E1", "low", "high", "a.py", 3, 1, 3, 9, "it's \ud83d\ude00", "x = 1", "ab12", "https://x")
+FINDING = Finding(
+    "ruff", "E1", "low", "high", "a.py", 3, 1, 3, 9, "it's \ud83d\ude00", "x = 1", "ab12", "https://x", "f", "fp"
+)
 
 
 def test_a_run_s_findings_come_back_whole_and_in_the_order_of_the_code(home):

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from elexirion_dagster.records import Confidence, Severity
+from elexirion_dagster.records import Confidence, Json, Severity
 
 MASK = "[redacted:password]"
 """Stands for a hard-coded password that bandit found, which nothing but its place gives away."""
@@ -48,7 +48,8 @@ class RawFinding:
     """A finding as the tool gives it: path as printed, 1-based lines, ends inclusive.
 
     Columns are 1-based characters; None means the whole line. `byte_columns` says that they count UTF-8 bytes.
-    `secret` is the value of a hard-coded password (else None): it and the literals of these lines are masked.
+    `secret` is the value of a hard-coded password (else None): it and the literals of these lines are masked. `fix` as
+    in `records.Finding`.
     """
 
     rule: str
@@ -63,6 +64,7 @@ class RawFinding:
     url: str | None = None
     byte_columns: bool = False
     secret: str | None = None
+    fix: tuple[Mapping[str, Json], ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

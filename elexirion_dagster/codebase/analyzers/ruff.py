@@ -40,7 +40,20 @@ def _finding(item: dict[str, Any]) -> RawFinding:
         end_column=end["column"] - 1,
         message=item["message"],
         url=item["url"],
+        fix=_fix(item["fix"]),
     )
+
+
+def _fix(fix: dict[str, Any] | None) -> tuple[dict[str, Any], ...] | None:
+    """The change that ruff calls safe, where there is one."""
+    if fix is None or fix["applicability"] != "safe":
+        return None
+    return tuple(_edit(edit["location"], edit["end_location"], edit["content"]) for edit in fix["edits"])
+
+
+def _edit(start: dict[str, int], end: dict[str, int], text: str) -> dict[str, Any]:
+    span = {"line": start["row"], "column": start["column"], "end_line": end["row"], "end_column": end["column"] - 1}
+    return {**span, "text": text}
 
 
 RUFF = Analyzer(

@@ -2,11 +2,12 @@
 
 import hashlib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from elexirion_dagster.codebase.analyzers.base import MASK, RawFinding
-from elexirion_dagster.records import Finding
+from elexirion_dagster.codebase.fingerprints import mark
+from elexirion_dagster.records import Finding, Json
 from elexirion_dagster.redact import Redactor
 
 _MAX_LINES = 10
@@ -34,7 +35,7 @@ def finish(tool_findings: Iterable[tuple[str, RawFinding]], path: str, text: str
     passwords = [raw for _, raw in found if raw.secret is not None]
     values = frozenset(raw.secret for raw in passwords if raw.secret)
     source = _Source(path, lines, _shown(lines, passwords, redactor), values)
-    return [_finding(tool, raw, source, redactor) for tool, raw in found]
+    return mark([_finding(tool, raw, source, redactor) for tool, raw in found], text)
 
 
 def _finding(tool: str, raw: RawFinding, source: _Source, redactor: Redactor) -> Finding:
@@ -57,7 +58,15 @@ def _finding(tool: str, raw: RawFinding, source: _Source, redactor: Redactor) ->
         snippet=_cut(source.shown, line, end_line, column),
         snippet_hash=_hash(_cut(source.lines, line, end_line, column)),
         url=raw.url,
+        fix=_fix(raw, source, redactor),
     )
+
+
+def _fix(raw: RawFinding, source: _Source, redactor: Redactor) -> tuple[Mapping[str, Json], ...] | None:
+    """The change as it is, or none at all: one without its secrets would break the code."""
+    texts = [edit["text"] for edit in raw.fix or ()]
+    clean = all(_without(redactor.text(text), source.passwords) == text for text in texts)
+    return raw.fix if clean and sum(map(len, texts)) <= _MAX_CHARACTERS else None
 
 
 def _within(line: int, count: int) -> int:

@@ -1,6 +1,7 @@
 """Which files, and which definitions."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +37,11 @@ def _line_of(root: Path, file: Mapping[str, Any], contains: str) -> int | None:
     return text.count("\n", 0, at) + 1 if at >= 0 else None
 
 
-def find_symbols(code: Code, *, name: str | None, kinds: Sequence[str]) -> Answer:
-    """`{path, line, end_line, name, kind, parent, public, language}` of every definition."""
+def find_symbols(code: Code, *, name: str | None, kinds: Sequence[str], of: Sequence[str] | None = None) -> Answer:
+    """`{path, line, end_line, name, kind, parent, public, language}` of every definition, or of those in some files."""
+    if of is not None:
+        asked = frozenset(of)
+        code = replace(code, chosen=[file for file in code.chosen if file["path"] in asked], skipped=[])
     fits = matcher([name] if name else ())
     by_path: dict[str, list[Record]] = {}
     unread: list[Unread] = []

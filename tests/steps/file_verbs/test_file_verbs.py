@@ -308,7 +308,7 @@ def test_a_check_of_nothing_is_no_success(do):
 @pytest.mark.parametrize(
     ("verb", "said"),
     [
-        ({}, "exactly one of list, read, write, copy, move, delete, convert, validate; this one has 0"),
+        ({}, "exactly one of list, read, write, copy, move, delete, convert, validate, diff; this one has 0"),
         ({"delete": {"path": "a"}, "move": {"from": "a", "to": "b"}}, "this one has 2"),
         ({"copy": {"form": "a", "to": "b"}}, "from"),
         ({"validate": {"path": "a", "exists": False, "min_bytes": 1}}, "what does not exist has no min_bytes"),

@@ -1,0 +1,109 @@
+"""`elexirion scan` as its users see it: the first time, the next time, in CI."""
+
+import json
+import subprocess
+
+import pytest
+
+from elexirion_dagster.codebase.identity import repository
+from elexirion_dagster.scan.plan import scope_digest
+from elexirion_dagster.store.home import open_home
+from elexirion_dagster.store.scan_lock import scanning
+
+BAD = "import subprocess\n\n\ndef go(text):\n    subprocess.call(text, shell=True)\n"
+
+
+def git(folder, *words):
+    command = ["git", "-c", "user.name=Test", "-c", "user.email=test@example.org", *words]
+    return subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True).stdout.strip()
+
+
+@pytest.fixture
+def record(elexirion):
+    """The JSON of a scan, and its exit code."""
+
+    def scan(*words):
+        done = elexirion("scan", *words, "--json")
+        assert "Traceback" not in done.stdout + done.stderr
+        return json.loads(done.stdout), done.returncode
+
+    return scan
+
+
+def test_the_second_scan_finds_nothing_due_and_shows_what_is_open(elexirion, record, git_repository):
+    first, code = record(git_repository)
+    assert (code, first["files_scanned"], first["findings"]["new"]) == (0, 3, 2)
+    again, _ = record(git_repository)
+    assert (again["run"], again["files_scanned"], again["findings"]["new"]) == (None, 0, 2)
+    shown = elexirion("scan", git_repository).stdout
+    assert "nothing is due" in shown
+    assert "B602" in shown
+    (git_repository / "src" / "clean.py").write_text("def triple(number):\n    return 3 * number\n")
+    third, _ = record(git_repository)
+    assert (third["files_scanned"], third["findings"]["open"], third["findings"]["new"]) == (1, 2, 0)
+
+
+def test_a_plan_scans_nothing(elexirion, git_repository, home_path):
+    planned = json.loads(elexirion("scan", git_repository, "--plan", "--json").stdout)
+    assert [one["reason"] for one in planned["due"]] == ["new", "new", "new"]
+    assert planned["cost_ceiling_usd"] == 0.0
+    shown = elexirion("scan", git_repository, "--plan", "--model", "fake/echo").stdout
+    assert "3 of 3 files due: 3 never scanned" in shown
+    assert "at most $0.50" in shown
+    assert list(home_path.glob("journal/*")) == []
+
+
+def test_ci_fails_on_what_a_branch_adds_and_on_nothing_that_was_there(record, git_repository):
+    git(git_repository, "checkout", "-qb", "mine")
+    (git_repository / "src" / "shell.py").write_text(
+        "# moved down\n" + (git_repository / "src" / "shell.py").read_text()
+    )
+    git(git_repository, "commit", "-qam", "harmless")
+    found, code = record(git_repository, "--diff", "main...", "--fail-on", "new-high", "--no-model")
+    assert (code, found["files_scanned"], found["failing"]) == (0, 1, [])
+    (git_repository / "src" / "more.py").write_text(BAD)
+    git(git_repository, "add", "src/more.py")
+    git(git_repository, "commit", "-qm", "harmful")
+    found, code = record(git_repository, "--diff", "main...", "--fail-on", "new-high", "--no-model")
+    assert (code, [one["path"] for one in found["failing"]]) == (3, ["src/more.py"])
+
+
+def test_a_bar_on_what_is_open_fails_while_it_is_there(record, git_repository):
+    assert record(git_repository, "--fail-on", "high")[1] == 3
+    assert record(git_repository, "--fail-on", "high")[1] == 3
+    assert record(git_repository, "--fail-on", "critical")[1] == 0
+
+
+def test_a_scan_beside_another_is_refused_with_its_name(elexirion, git_repository, home_path):
+    scope = scope_digest("nightly_scan", repository(git_repository).identity)
+    with scanning(open_home(home_path), scope, run="the-other", alone=True, wait_s=0):
+        done = elexirion("scan", git_repository)
+    assert done.returncode == 2
+    assert "run the-other" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--diff", "nowhere..."], "no revision 'nowhere'"),
+        (["--diff", "--output=x"], "is no revision"),
+        (["--fail-on", "awful"], "new-high"),
+    ],
+)
+def test_a_wrong_word_is_told(elexirion, git_repository, words, expected):
+    done = elexirion("scan", git_repository, *words)
+    assert done.returncode == 2
+    assert expected in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_diff_needs_git(elexirion, tmp_path):
+    assert "is no git repository" in elexirion("scan", tmp_path, "--diff", "main").stderr
+
+
+def test_hostile_names_are_scanned_and_recognised(record, git_repository):
+    for name in ("a b.py", "n\nl.py", "x|y::z,[...].py", "日本.py", "--plan.py"):
+        (git_repository / name).write_text("import os\n")
+    git(git_repository, "add", "-A")
+    assert record(git_repository)[0]["files_scanned"] == 9
+    assert record(git_repository)[0]["files_scanned"] == 0
