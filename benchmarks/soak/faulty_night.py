@@ -63,7 +63,7 @@ KINDS: tuple[Mapping[str, object], ...] = (
 )
 MOST_PAUSE_S = 1.0
 """Recoveries that wait do so no longer here, to keep the night short."""
-EVERY = 42
+EVERY = 49
 """Each kind meets about every so-manieth call: the 14 kinds together a fifth and a little more."""
 
 
