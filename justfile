@@ -33,6 +33,8 @@ soak:
     python -m benchmarks.soak.kill_matrix
     python -m benchmarks.soak.budget_race
     python -m benchmarks.soak.mutations
+    python -m benchmarks.soak.faulty_night
+    python -m benchmarks.soak.chaos
     python -m benchmarks.soak.overlap
     python -m benchmarks.soak.kills
 

@@ -40,6 +40,7 @@ class Served:
     port: int
     folder: Path
     environ: Mapping[str, str]
+    location: str = "elexirion_dagster"
 
     @property
     def home(self) -> Path:
@@ -56,7 +57,7 @@ class Served:
     def launch(self, job: str, **inputs: Any) -> str:
         """The id of a new run."""
         names = ("repositoryLocationName", "repositoryName", "pipelineName")
-        selector = dict(zip(names, ("elexirion_dagster", "__repository__", job), strict=True))
+        selector = dict(zip(names, (self.location, "__repository__", job), strict=True))
         params = {"selector": selector, "runConfigData": json.dumps(inputs), "mode": "default"}
         answer = self.ask(_LAUNCH, params=params)["launchRun"]
         assert answer["__typename"] == "LaunchRunSuccess", answer

@@ -291,6 +291,7 @@ class Calls:
             usage=usage.to_json() if usage else None,
             cost_usd=cost,
             billed=billed,
+            retry_after_s=getattr(error, "retry_after_s", None),
             **where,
         )
         self._count(cost, usage or Usage(), asking.tally)

@@ -1,14 +1,18 @@
 """The runtime's code location: every pipeline as a job, with our executor and sensors."""
 
 import os
+import warnings
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
 from elexirion_dagster.compiler.compile import compile_files
+from elexirion_dagster.compiler.health import HEALTH_ASSET, health_sensor
 from elexirion_dagster.compiler.jobs import pipeline_job
+from elexirion_dagster.compiler.recovery import recover_job, recovery_sensor
 from elexirion_dagster.compiler.sensors import ingest_sensor, reap_sensor, record_runs_sensor
 from elexirion_dagster.dialects.load import load_any
 from elexirion_dagster.dialects.lookup import find_all
@@ -27,11 +31,24 @@ from elexirion_dagster.store.home import open_home
 def defs() -> dg.Definitions:
     """All pipelines found in ./pipelines_yaml, $ELEXIRION_PIPELINES and the package; in a worker the one it runs."""
     settings = Settings.from_env(os.environ)
-    sensors = [record_runs_sensor(settings), reap_sensor(), ingest_sensor(settings)]
+    sensors = [record_runs_sensor(settings), reap_sensor(), ingest_sensor(settings), health_sensor(settings)]
     known, wanted = find_all(settings), wanted_job.get()
     # The worker of a run need not compile the other pipelines: 9 ms each, measured.
     files = [known[wanted]] if wanted in known else known.values()
-    return compile_files(files, settings, known=known, executor=thread_executor, finish=write_report, sensors=sensors)
+    compiled = compile_files(
+        files, settings, known=known, executor=thread_executor, finish=write_report, sensors=sensors
+    )
+    return with_recovery(compiled, settings)
+
+
+def with_recovery(compiled: dg.Definitions, settings: Settings) -> dg.Definitions:
+    """The same, and what goes on with the runs that fail."""
+    # Where a location has resources, Dagster copies sensors, `owners` that nobody set included, and warns of that word.
+    warnings.filterwarnings("ignore", message="Parameter `owners` of initializer `SensorDefinition")
+    generic = recover_job(settings, partial(find_all, settings), thread_executor, write_report)
+    jobs = [generic, *(job for job in compiled.jobs or () if isinstance(job, dg.JobDefinition))]
+    sensor = recovery_sensor(settings, partial(find_all, settings), jobs)
+    return dg.Definitions.merge(compiled, dg.Definitions(assets=[HEALTH_ASSET], jobs=[generic], sensors=[sensor]))
 
 
 def job_of_file(file: Path, settings: Settings, *, test_steps: bool = False) -> dg.JobDefinition:

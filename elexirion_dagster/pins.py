@@ -9,6 +9,7 @@ from elexirion_dagster.errors import ElexirionError, InputError, PolicyError
 from elexirion_dagster.providers.catalog import ModelRef, resolve
 from elexirion_dagster.providers.pricing import ModelPrice, cost_usd
 from elexirion_dagster.records import Json, Usage
+from elexirion_dagster.recovery.asked import NO_RECOVERY, Recovery
 from elexirion_dagster.settings import Settings
 from elexirion_dagster.spec.base import Amounts
 from elexirion_dagster.spec.children import Pipelines, asked
@@ -21,9 +22,8 @@ from elexirion_dagster.store.ledger import PRICE_MEND
 from elexirion_dagster.store.prompts import PromptVersion, Stale, current, read, slot_hash
 from elexirion_dagster.store.replay import Replay
 from elexirion_dagster.store.sessions import Sessions
+from elexirion_dagster.tags import NO_MODEL
 
-NO_MODEL = "none"
-"""The model word that turns models off."""
 _YAML = "yaml:"
 """Begins the version of a slot that is the YAML's own text."""
 
@@ -39,6 +39,8 @@ class RunPins:
     """The pins of one root run, as steps ask for them. Thread-safe.
 
     `pinned` is what the journal has; `override` the model a user chose for this run in place of the pipeline's.
+    `recovery` may name another model and other prompt versions, which are not pinned. Where another pipeline recovers
+    the root run, its prompts and inputs are pinned apart.
     """
 
     def __init__(
@@ -49,14 +51,18 @@ class RunPins:
         journal: JournalWriter,
         *,
         pinned: Mapping[str, Json],
-        override: str | None,
+        override: Model | None,
+        recovery: Recovery = NO_RECOVERY,
     ) -> None:
         self._pipeline = pipeline
         self._settings = settings
         self._home = home
         self._journal = journal
         self._pinned = dict(pinned)
-        self._override = override
+        changed = recovery.change.model if recovery.change else None
+        self._override = override if override == NO_MODEL else changed or override
+        self._versions = recovery.change.prompts if recovery.change else {}
+        self._root_pipeline = recovery.root_pipeline or pipeline.name
         self._lock = threading.RLock()
         self._slots: dict[str, Slot] = {}
         self._models: dict[str, tuple[ModelRef, ...]] = {}
@@ -76,6 +82,12 @@ class RunPins:
         if self._override == NO_MODEL:
             return "no model was wanted for this run (--no-model)"
         return "no model is configured: set ANTHROPIC_API_KEY or ELEXIRION_LOCAL_URL; `elexirion doctor` says more"
+
+    @property
+    def inputs_name(self) -> str:
+        """The name under which the inputs of this run's pipeline are pinned."""
+        own = self._pipeline.name == self._root_pipeline
+        return "inputs" if own else f"inputs:{self._pipeline.name}"
 
     def fixed(self, name: str, find: Callable[[], Json]) -> Json:
         """The pinned value of this name; what `find` gives is pinned when there is none."""
@@ -117,7 +129,7 @@ class RunPins:
         `pipeline` is the one whose prompts it is among, the run's own when absent.
         """
         place = _Place(pipeline or self._pipeline.name, name_path)
-        name = name_path if place.pipeline == self._pipeline.name else f"{place.pipeline}/{name_path}"
+        name = name_path if place.pipeline == self._root_pipeline else f"{place.pipeline}/{name_path}"
         with self._lock:
             if name not in self._slots:
                 self._slots[name] = self._find(step, place, f"prompt:{name}")
@@ -126,9 +138,16 @@ class RunPins:
     def _find(self, step: LlmStep, place: _Place, pin: str) -> Slot:
         pinned = self._pinned.get(pin)
         own = own_slot(step)
+        if place.name_path in self._versions:
+            return self._chosen(own, place)
         slot = slot_now(self._home, step, *place) if pinned is None else self._as_pinned(own, pinned, place)
         self.fixed(pin, lambda: slot.version)
         return slot
+
+    def _chosen(self, own: Slot, place: _Place) -> Slot:
+        """The version that a recovery names: `yaml`, or one in the registry."""
+        version = self._versions[place.name_path]
+        return own if version == "yaml" else _slot_of(read(self._home, *place, version))
 
     def _as_pinned(self, own: Slot, pinned: str, place: _Place) -> Slot:
         """The version that the root run began with, whatever was promoted since."""

@@ -1,6 +1,5 @@
 """ONE run: its inputs, pins, limits, workspace and journal, shared by the steps that run in it."""
 
-import hashlib
 import json
 import re
 import threading
@@ -26,6 +25,7 @@ from elexirion_dagster.providers.base import Provider
 from elexirion_dagster.providers.catalog import Providers
 from elexirion_dagster.providers.pricing import own_prices
 from elexirion_dagster.records import Json, StepResult, dollars
+from elexirion_dagster.recovery.asked import Recovery
 from elexirion_dagster.redact import Redactor
 from elexirion_dagster.reservations import Allowance, Reservations
 from elexirion_dagster.runner import Runner
@@ -33,7 +33,7 @@ from elexirion_dagster.scan.target import Outcome, target_of
 from elexirion_dagster.scan.under_way import ScanUnderWay
 from elexirion_dagster.settings import Settings
 from elexirion_dagster.spec.base import Amounts
-from elexirion_dagster.spec.children import NO_PIPELINES, Pipelines, may_ask_model, reached
+from elexirion_dagster.spec.children import NO_PIPELINES, Pipelines, may_ask_model, pipeline_hash
 from elexirion_dagster.spec.files import MAX_FILE_KB
 from elexirion_dagster.spec.pipeline import Pipeline
 from elexirion_dagster.spec.references import References
@@ -97,6 +97,7 @@ class Run:
         self.cancelled = threading.Event()
         self._well: dict[str, bool] = {}
         self.kept: str | None = None
+        self._recovery = Recovery.from_tags(info.tags)
         complete = complete_inputs(pipeline, info.inputs)
         self._prices = own_prices(settings.prices)
         self._redactor = Redactor(secrets=_secrets([pipeline, *pipelines.values()], settings))
@@ -106,14 +107,12 @@ class Run:
             self.journal = opening.enter_context(JournalWriter(home, root_run=info.root_run, run=info.run))
             self._ledger = opening.enter_context(closing(Ledger(home)))
             self._providers = opening.enter_context(closing(Providers(settings, opened)))
-            self._pins = RunPins(
-                pipeline, settings, home, self.journal, pinned=self._replay.pins, override=info.tags.get(MODEL_TAG)
-            )
+            self._pins = self._pinned(home)
             self.inputs = self._settled(complete)
             self._started_at = self._pins.fixed("started_at", lambda: datetime.now(UTC).isoformat())
-            self._runner = Runner(self._replay, model=info.tags.get(MODEL_TAG), pipelines=pipelines)
-            seconds = pipeline.budget.seconds
-            self._deadline = None if seconds is None else time.monotonic() + seconds
+            chosen, self._budget = info.tags.get(MODEL_TAG), self._recovery.within(pipeline.budget)
+            self._runner = Runner(self._replay, model=chosen, pipelines=pipelines, recovery=self._recovery)
+            self._deadline = _deadline(self._budget)
             workspace = opening.enter_context(workspace_of(home, info.root_run))
             opening.enter_context(self._worktree(workspace))
             self.scan = self._begin_scan(opening, home, workspace.folder)
@@ -122,13 +121,17 @@ class Run:
             check_prices(pipeline, pipelines, self._pins, self._prices, day=_day(settings))
             self._opened = opening.pop_all()
 
+    def _pinned(self, home: Home) -> RunPins:
+        given, chosen = (self.pipeline, self.settings, home, self.journal), self.info.tags.get(MODEL_TAG)
+        return RunPins(*given, pinned=self._replay.pins, override=chosen, recovery=self._recovery)
+
     def _settled(self, complete: dict[str, Json]) -> dict[str, Json]:
         """The inputs as they were when the root run began. Secrets among them are not kept, so they come again."""
         try:
             shown: dict[str, Json] = self._redactor.tree(complete)
         except RecursionError as error:
             raise InputError("the inputs are nested too deeply", mend="Put them into a file.") from error
-        pinned: dict[str, Json] = self._pins.fixed("inputs", lambda: shown)
+        pinned: dict[str, Json] = self._pins.fixed(self._pins.inputs_name, lambda: shown)
         if pinned == shown:
             return complete
         if "[redacted:" in json.dumps(pinned):
@@ -178,7 +181,8 @@ class Run:
 
     def _share(self, workspace: Path) -> Shared:
         """What all steps of this run share."""
-        limits, budget = self.pipeline.limits, self.pipeline.budget
+        budget = self._budget
+        threads = self._recovery.threads(self.pipeline.limits.threads or self.settings.max_threads)
         places = (*granted(self.pipeline, self.inputs), workspace)
         engine = Engine(lazy=lambda record, name: _file_text(record, name, places))
         return Shared(
@@ -198,7 +202,7 @@ class Run:
             pins=self._pins,
             journal=self.journal,
             redactor=self._redactor,
-            threads=Threads(limits.threads or self.settings.max_threads),
+            threads=Threads(threads),
             retry=self.pipeline.retry,
             workspace=workspace,
             granted=places,
@@ -211,6 +215,7 @@ class Run:
             inside="",
             sessions=self._pins.sessions(self._replay, self.info.root_run),
             tool_log=ToolLog(self.journal, self._replay),
+            part=self._recovery.part,
             due=None if self.scan is None else self.scan.files,
         )
 
@@ -269,7 +274,7 @@ class Run:
                 scope=self.scope(upstream),
                 shared=replace(self._shared, progress=progress, partials=partials),
                 run_step=self._runner,
-                allowance=Allowance().under(self.info.account, self.pipeline.budget),
+                allowance=Allowance().under(self.info.account, self._budget),
                 deadline=self._deadline,
             )
             with self._shared.threads.seat(deadline=self._deadline, cancelled=self.cancelled):
@@ -329,10 +334,8 @@ def _file_text(record: Mapping[str, Json], name: str, granted: tuple[Path, ...])
     return read_text(record, granted=granted, max_kb=MAX_FILE_KB)
 
 
-def pipeline_hash(pipeline: Pipeline, pipelines: Pipelines = NO_PIPELINES) -> str:
-    """SHA-256 of the canonical form of the pipeline and of those that it may run."""
-    documents = (pipeline, *reached(pipeline.steps, pipelines).values())
-    return hashlib.sha256("\n".join(one.model_dump_json(by_alias=True) for one in documents).encode()).hexdigest()
+def _deadline(budget: Amounts) -> float | None:
+    return None if budget.seconds is None else time.monotonic() + budget.seconds
 
 
 def _day(settings: Settings) -> Amounts:

@@ -11,7 +11,9 @@ from datetime import UTC, datetime
 
 from elexirion_dagster.errors import Cancelled, ElexirionError, StorageError
 from elexirion_dagster.records import Json, StepResult
+from elexirion_dagster.recovery.asked import NO_RECOVERY, Recovery
 from elexirion_dagster.spec.base import CALL_CAUSES
+from elexirion_dagster.spec.changes import changed_step
 from elexirion_dagster.spec.children import NO_PIPELINES, Pipelines, reached
 from elexirion_dagster.spec.llm import LlmStep
 from elexirion_dagster.spec.references import Chain
@@ -20,6 +22,7 @@ from elexirion_dagster.steps.answers.fallback import stood_in
 from elexirion_dagster.steps.catalog import RUNNERS
 from elexirion_dagster.steps.context import StepContext, View
 from elexirion_dagster.steps.files import write_text
+from elexirion_dagster.steps.part import is_split
 from elexirion_dagster.steps.sequence import add_costs, add_usage
 from elexirion_dagster.store.replay import Replay
 
@@ -31,25 +34,36 @@ class Runner:
     """Runs steps and their inner steps for one run, reusing what the journal knows.
 
     `model` is the model a user chose for this run in place of the pipeline's: another choice is other work for every
-    step that asks one. `pipelines` are those that pipeline steps may run.
+    step that asks one. `pipelines` are those that pipeline steps may run. What a `recovery` changes is no other work:
+    what finished before it, or in it, counts as finished; but half of a top-level for_each's items is.
     """
 
-    def __init__(self, replay: Replay, *, model: str | None = None, pipelines: Pipelines = NO_PIPELINES) -> None:
+    def __init__(
+        self,
+        replay: Replay,
+        *,
+        model: str | None = None,
+        pipelines: Pipelines = NO_PIPELINES,
+        recovery: Recovery = NO_RECOVERY,
+    ) -> None:
         self._replay = replay
         self._pipelines = pipelines
         self._model = model or ""
+        self._recovery = recovery
+        self._changed: dict[int, tuple[Step, Step]] = {}
         self._definitions: dict[int, tuple[Step, bytes]] = {}
 
     def __call__(self, step: Step, ctx: StepContext) -> StepResult:
         """Run one step. A failure becomes a failed result with a cause; only Cancelled and StorageError are raised."""
         started, begun = datetime.now(UTC), time.monotonic()
-        timed = ctx if step.timeout_s is None else replace(ctx, deadline=_deadline(step.timeout_s, ctx.deadline))
-        here = timed.under(step.budget)
+        work = self._as_changed(step)
+        timed = ctx if work.timeout_s is None else replace(ctx, deadline=_deadline(work.timeout_s, ctx.deadline))
+        here = timed.under(work.budget)
         digest = input_hash(self._definition(step, ctx), ctx.shared.references.of(step), ctx.scope)
         known = self._replay.step(ctx.path, digest)
         if known is not None:
             return replace(known, metadata={**known.metadata, "reused": True})
-        result = replace(_guarded(step, here), duration_s=round(time.monotonic() - begun, 6))
+        result = replace(_guarded(work, here), duration_s=round(time.monotonic() - begun, 6))
         ctx.shared.journal.append(
             "step",
             durable="." not in ctx.path,
@@ -62,6 +76,7 @@ class Runner:
             result={**result.to_json(), "metadata": {}},
             started_at=started.isoformat(),
             duration_s=result.duration_s,
+            attempts=result.metadata.get("step_attempts", 1),
         )
         return result
 
@@ -70,8 +85,18 @@ class Runner:
         if id(step) not in self._definitions:
             text = step.model_dump_json(by_alias=True, exclude={"name", "description", "needs", "timeout_s", "retry"})
             text += self._model if asks_model(step) else ""
+            text += str(self._recovery.part) if self._recovery.part and is_split(step, ctx.path) else ""
             self._definitions[id(step)] = (step, (text + self._inside(step, ctx)).encode())
         return self._definitions[id(step)][1]
+
+    def _as_changed(self, step: Step) -> Step:
+        """The step as it is run in this recovery; made once per step."""
+        change = self._recovery.change
+        if change is None:
+            return step
+        if id(step) not in self._changed:
+            self._changed[id(step)] = (step, changed_step(step, change))
+        return self._changed[id(step)][1]
 
     def _inside(self, step: Step, ctx: StepContext) -> str:
         """The documents of the pipelines that a step may run, and a digest of the environment that they read."""
@@ -117,7 +142,8 @@ def _tried(step: Step, ctx: StepContext) -> StepResult:
         earlier.append(result)
         if wait_s is None:
             if len(earlier) > 1:
-                result = replace(result, cost_usd=add_costs(earlier), usage=add_usage(earlier))
+                tried = {**result.metadata, "step_attempts": len(earlier)}
+                result = replace(result, cost_usd=add_costs(earlier), usage=add_usage(earlier), metadata=tried)
             return _with_file(step, ctx, stood_in(step, ctx, result))
         if ctx.shared.cancelled.wait(wait_s):
             raise Cancelled

@@ -1,13 +1,14 @@
 """What the environment says, read once and handed down."""
 
 import re
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import platformdirs
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
 from elexirion_dagster.errors import InputError
 
@@ -31,6 +32,7 @@ _VARIABLES = {
     "rates": "ELEXIRION_RATES",
     "prices": "ELEXIRION_PRICES",
     "log_level": "ELEXIRION_LOG_LEVEL",
+    "alert": "ELEXIRION_ALERT",
 }
 _RATE = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)(rps|rpm|tpm|slots)")
 
@@ -76,6 +78,13 @@ def _rate(limits: str) -> Rate:
     return rate
 
 
+def _alert(target: str) -> str:
+    """A URL, or words that a command consists of. Raises ValueError."""
+    if not shlex.split(target):
+        raise ValueError("expected a URL or a command")
+    return target
+
+
 class Settings(BaseModel):
     """Everything that is set from outside; each field names the environment variable it is read from."""
 
@@ -119,6 +128,8 @@ class Settings(BaseModel):
     a minute, calls under way at once. What is set for a provider holds for all its models together."""
     prices: Path | None = None
     """`ELEXIRION_PRICES`: a JSON file like providers/prices.json, whose models go before the ones known here."""
+    alert: Annotated[str, AfterValidator(_alert)] | None = Field(default=None, repr=False)
+    """`ELEXIRION_ALERT`: a webhook URL, or a command (without a shell) that reads JSON: told when health changes."""
     environ: dict[str, str] = Field(default_factory=dict, repr=False)
     """The whole environment, for the names a pipeline lists under `env:`."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "CRITICAL"

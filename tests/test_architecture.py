@@ -38,6 +38,7 @@ BELOW: dict[str, set[str]] = {
     "providers": set(),
     "store": set(),
     "codebase": set(),
+    "alerts": set(),  # tells a command or a webhook
     "dialects": {"spec"},
     "inputs": {"spec"},  # so low because a pipeline step hands inputs to a pipeline, as a run does
     # floor 3
@@ -56,9 +57,17 @@ BELOW: dict[str, set[str]] = {
         "providers",
     },  # providers: a model's name, abilities,
     # and which causes move on to the next model; sending stays with calls
+    # floor 4 and a half: what is done after a failure, and what a run that recovers another is asked to change
+    "recovery": {"steps", "spec", "dialects", "inputs", "store", "providers"},
     # floor 5: ONE step, and ONE run with its pins, limits and workspace
-    "runner": {"steps", "calls", "store", "spec"},
-    "pins": {"steps", "store", "spec", "providers"},  # what a run settled when it began; split from `run` for length
+    "runner": {"recovery", "steps", "calls", "store", "spec"},
+    "pins": {
+        "recovery",
+        "steps",
+        "store",
+        "spec",
+        "providers",
+    },  # what a run settled when it began; split from `run` for length
     "progress": {"store"},
     "workspace": {"store", "codebase"},
     "scan": {  # what is due: joins the files' state, git, and the rules, models and prompts of a pipeline
@@ -73,6 +82,7 @@ BELOW: dict[str, set[str]] = {
     "run": {
         "scan",
         "runner",
+        "recovery",
         "pins",
         "inputs",
         "progress",
@@ -112,7 +122,7 @@ FENCES: dict[str, set[str]] = {
     "anthropic": {"providers"},
     "openai": {"providers"},
     "google": {"providers"},
-    "httpx": {"providers"},
+    "httpx": {"providers", "alerts"},
     "yaml": {"yamlio"},
     "subprocess": {"shell", "execution"},
     "click": {"cli", "reports"},

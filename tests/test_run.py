@@ -9,7 +9,7 @@ from elexirion_dagster.errors import InputError
 from elexirion_dagster.inputs import complete_inputs
 from elexirion_dagster.rehearsal.script import Script
 from elexirion_dagster.rehearsal.server import RehearsalServer
-from elexirion_dagster.run import pipeline_hash
+from elexirion_dagster.spec.children import pipeline_hash
 from elexirion_dagster.store.home import Home
 from elexirion_dagster.store.prompts import promote, save, slot_hash
 

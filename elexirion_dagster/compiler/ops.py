@@ -46,7 +46,7 @@ def step_op(pipeline: Pipeline, step: Step, upstream: tuple[str, ...]) -> dg.OpD
         result = _told(lambda: run.step(step, before, listen=context.log.info))
         shown = of_result(result)
         if result.status == "failed" and not step.continue_on_error:
-            raise _failure(step.name, result, shown)
+            raise step_failure(step.name, result, shown)
         context.add_output_metadata(shown)
         yield dg.Output(result.to_json())
 
@@ -117,7 +117,8 @@ def _told(work: Callable[[], Any]) -> Any:
         raise failure(error) from error
 
 
-def _failure(name: str, result: StepResult, shown: Mapping[str, Any]) -> dg.Failure:
+def step_failure(name: str, result: StepResult, shown: Mapping[str, Any]) -> dg.Failure:
+    """A failed step as Dagster's failure, with its cause among what is shown."""
     error = result.error
     message = f"{name} failed ({error.cause}): {error.message}" if error else f"{name} failed"
     mend = f"\n{error.mend}" if error and error.mend else ""

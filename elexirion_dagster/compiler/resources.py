@@ -13,7 +13,7 @@ from elexirion_dagster.settings import Settings
 from elexirion_dagster.spec.children import NO_PIPELINES, Pipelines
 from elexirion_dagster.spec.partitioning import BATCH
 from elexirion_dagster.spec.pipeline import Pipeline
-from elexirion_dagster.tags import PIPELINE_TAG, ROOT_RUN_TAG, TRIGGER_TAG
+from elexirion_dagster.tags import PIPELINE_TAG, RECOVERED, ROOT_RUN_TAG, TRIGGER_TAG
 
 RUN = "run"
 """Key of the resource; execution/executor.py calls its `cancel()`."""
@@ -73,7 +73,7 @@ def opened_for(
     """Open the run that `find` wants, and close it at its end."""
     try:
         wanted = find()
-        run = Run(wanted.pipeline, _info(context, wanted), settings, pipelines=wanted.pipelines)
+        run = Run(wanted.pipeline, info_of(context, wanted), settings, pipelines=wanted.pipelines)
     except ElexirionError as error:
         yield Unopened(error)
         return
@@ -85,7 +85,7 @@ def opened_for(
             context.log.info(run.kept)
 
 
-def _info(context: dg.InitResourceContext, wanted: Wanted) -> RunInfo:
+def info_of(context: dg.InitResourceContext, wanted: Wanted) -> RunInfo:
     """Which run this is, by what Dagster knows of it."""
     run = context.run
     if run is None:
@@ -96,8 +96,14 @@ def _info(context: dg.InitResourceContext, wanted: Wanted) -> RunInfo:
         inputs=wanted.inputs,
         batch=wanted.batch,
         tags={name: value for name, value in run.tags.items() if not name.startswith(".")},
-        trigger=run.tags.get(TRIGGER_TAG, "dagster") if run.parent_run_id is None else "dagster",
+        trigger=_trigger(run),
     )
+
+
+def _trigger(run: dg.DagsterRun) -> str:
+    """What started the run; a re-execution inherits the tag of the run that it goes on with, a recovery has its own."""
+    given = run.tags.get(TRIGGER_TAG, "dagster")
+    return given if run.parent_run_id is None or given == RECOVERED else "dagster"
 
 
 def root_of(run: dg.DagsterRun) -> str:

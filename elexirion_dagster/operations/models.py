@@ -1,12 +1,11 @@
 """Which models a pipeline would ask."""
 
-from elexirion_dagster.pins import NO_MODEL
 from elexirion_dagster.providers.catalog import resolve
 from elexirion_dagster.records import dollars
 from elexirion_dagster.settings import Settings
 from elexirion_dagster.spec.children import Pipelines, may_ask_model
 from elexirion_dagster.spec.pipeline import Pipeline
-from elexirion_dagster.tags import MODEL_TAG, STREAM_TAG
+from elexirion_dagster.tags import MODEL_TAG, NO_MODEL, STREAM_TAG
 
 __all__ = ["NO_MODEL", "model_note", "model_tags"]
 

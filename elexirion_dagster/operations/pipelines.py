@@ -86,19 +86,25 @@ def _checked(
     file = Path(target)
     try:
         file = find(target, settings)
-        return file, _with_smells(load_any(file, known, test_steps=test_steps))
+        return file, _with_smells(load_any(file, known, test_steps=test_steps), known)
     except PipelineError as error:
         return file, error
     except InputError as error:
         return file, PipelineError([Problem(error.message, file=target, mend=error.mend)])
 
 
-def _with_smells(loaded: Loaded) -> Loaded:
+def _with_smells(loaded: Loaded, known: Mapping[str, Path]) -> Loaded:
     """What a check says besides what loading says."""
     found = [
         loaded.document.problem(issue.message, issue.path, issue.mend)
         for issue in smells(loaded.pipeline, Engine(), loaded.pipelines)
     ]
+    for index, rule in enumerate(loaded.pipeline.fallback):
+        if rule.run is not None and rule.run not in known:
+            message = f"there is no pipeline {rule.run!r} to run after a failure: the run would be parked"
+            found.append(
+                loaded.document.problem(message, ("fallback", index, "run"), "`elexirion list` has the names.")
+            )
     order = sorted([*loaded.warnings, *found], key=lambda problem: (problem.line or 0, problem.column or 0))
     return replace(loaded, warnings=order)
 

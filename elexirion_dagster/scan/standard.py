@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from elexirion_dagster.codebase.ruleset import rule_set
-from elexirion_dagster.pins import NO_MODEL, slot_now
+from elexirion_dagster.pins import slot_now
 from elexirion_dagster.providers.catalog import ModelRef, resolve
 from elexirion_dagster.settings import Settings
 from elexirion_dagster.spec.analyze import AnalyzeStep
@@ -16,6 +16,7 @@ from elexirion_dagster.spec.pipeline import Pipeline
 from elexirion_dagster.spec.steps import PipelineStep, SwitchStep, branch_name, inner_steps
 from elexirion_dagster.steps.context import Slot
 from elexirion_dagster.store.home import Home
+from elexirion_dagster.tags import NO_MODEL
 
 Models = Callable[[Model | None], Sequence[ModelRef]]
 Slots = Callable[[LlmStep, str, str], Slot]

@@ -5,6 +5,7 @@ from keyword import iskeyword
 
 from elexirion_dagster.spec.issues import Issue
 from elexirion_dagster.spec.pipeline import Pipeline
+from elexirion_dagster.spec.steps import ForEachStep
 
 KEPT_BY_DAGSTER = frozenset(
     [
@@ -27,7 +28,6 @@ KEPT_BY_DAGSTER = frozenset(
 )
 """Words that Dagster 1.13 allows as no job's name (its DISALLOWED_NAMES), besides Python's own."""
 _INERT = {
-    "fallback": "a failed run stays failed until it is launched again",
     "score": "outcomes are recorded without scores",
     "optimize": "prompts stay as written",
     "examples": "prompts stay as written",
@@ -36,11 +36,11 @@ _INERT = {
 
 def check_root(pipeline: Pipeline) -> list[Issue]:
     """Everything wrong with the root keys."""
-    return [*_check_name(pipeline), *_check_schedule(pipeline), *_inert(pipeline)]
+    return [*_check_name(pipeline), *_check_schedule(pipeline), *_check_fallback(pipeline), *_inert(pipeline)]
 
 
 def _check_name(pipeline: Pipeline) -> Iterator[Issue]:
-    if pipeline.name in KEPT_BY_DAGSTER or iskeyword(pipeline.name):
+    if pipeline.name in KEPT_BY_DAGSTER or pipeline.name == "recover" or iskeyword(pipeline.name):
         yield Issue(
             ("name",), f"a job cannot be called {pipeline.name!r}", "Choose another name, and call the file so."
         )
@@ -51,6 +51,15 @@ def _check_schedule(pipeline: Pipeline) -> Iterator[Issue]:
     if pipeline.schedule and required:
         message = f"a scheduled run has nobody to ask for the input {required[0]!r}"
         yield Issue(("inputs", required[0]), message, "Give it a default, or remove the schedule.")
+
+
+def _check_fallback(pipeline: Pipeline) -> Iterator[Issue]:
+    for index, rule in enumerate(pipeline.fallback):
+        at = ("fallback", index)
+        if rule.run == pipeline.name:
+            yield Issue((*at, "run"), f"{pipeline.name} would run itself after it failed", "Use `change` or `wait`.")
+        if rule.split and not any(isinstance(step, ForEachStep) for step in pipeline.steps):
+            yield Issue((*at, "split"), "there is no top-level for_each whose items could be split", "Use `change`.")
 
 
 def _inert(pipeline: Pipeline) -> Iterator[Issue]:

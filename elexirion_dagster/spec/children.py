@@ -1,5 +1,6 @@
 """The pipelines that pipeline steps run: which they are, and what all of them together do."""
 
+import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
@@ -59,6 +60,12 @@ def reached(steps: Iterable[StepBase], pipelines: Pipelines) -> dict[str, Pipeli
             found[child.name] = child
             todo.extend(step for _, step in pipeline_steps(child.steps))
     return dict(sorted(found.items()))
+
+
+def pipeline_hash(pipeline: Pipeline, pipelines: Pipelines = NO_PIPELINES) -> str:
+    """SHA-256 of the canonical form of the pipeline and of those that it may run."""
+    documents = (pipeline, *reached(pipeline.steps, pipelines).values())
+    return hashlib.sha256("\n".join(one.model_dump_json(by_alias=True) for one in documents).encode()).hexdigest()
 
 
 def every_step(steps: Iterable[StepBase]) -> Iterator[StepBase]:

@@ -7,19 +7,13 @@ from pydantic import Field, StringConstraints
 from elexirion_dagster.records import Json
 from elexirion_dagster.spec.base import Budget, Name, Retry, Spec
 from elexirion_dagster.spec.inputs import Input
+from elexirion_dagster.spec.limits import Limits
 from elexirion_dagster.spec.llm import Example, Model
 from elexirion_dagster.spec.steps import Step
 from elexirion_dagster.spec.triggers import Fallback, Partitions, Schedule
 from elexirion_dagster.spec.workspace import Workspace
 
 TagKey = Annotated[str, StringConstraints(pattern=r"^([A-Za-z0-9_.-]{1,63}/)?[A-Za-z0-9_.-]{1,63}$")]
-
-
-class Limits(Spec):
-    """Ceilings on what a run uses of the machine."""
-
-    threads: int | None = Field(default=None, ge=1, le=1024)
-    """Threads in all, nested fan-outs included; ELEXIRION_MAX_THREADS when absent."""
 
 
 class Pipeline(Spec):
@@ -44,7 +38,7 @@ class Pipeline(Spec):
     budget: Budget = Budget()
     """What one run may spend, its recoveries included."""
     limits: Limits = Limits()
-    """What one run may use of the machine."""
+    """What one run may use of the machine, and how often it is recovered."""
     steps: tuple[Step, ...] = Field(min_length=1)
     """What to do."""
     outputs: dict[Name, Json] = {}

@@ -1,18 +1,21 @@
 """What starts a pipeline by itself, and what happens after it failed."""
 
 import re
-from typing import Literal, Self
+from typing import Literal, Self, get_args
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, field_validator, model_validator
 
 from elexirion_dagster.errors import Cause
-from elexirion_dagster.records import Json
 from elexirion_dagster.spec.base import Name, Spec
+from elexirion_dagster.spec.changes import Change
 
 _CRON_FIELDS = (("minute", 0, 59), ("hour", 0, 23), ("day of month", 1, 31), ("month", 1, 12), ("day of week", 0, 7))
 _DAYS = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 _CRON_PART = re.compile(r"(\*|(\d+)(-(\d+))?)(/(\d+))?")
+
+
+Action = Literal["change", "run", "split", "wait", "park"]
 
 
 class Schedule(Spec):
@@ -68,15 +71,15 @@ class Fallback(Spec):
 
     on: tuple[Cause, ...] = Field(min_length=1)
     """The causes this rule answers."""
-    change: dict[str, Json] | None = None
-    """Run again with these keys changed (model, limits)."""
+    change: Change | None = None
+    """Go on with these keys changed."""
     run: Name | None = None
-    """Run another pipeline with the same inputs."""
-    split: bool | None = None
-    """Run again with half the items in each run."""
-    wait: bool | None = None
-    """Run again when the server said it would be ready."""
-    park: bool | None = None
+    """Run another pipeline with those of the inputs that it declares."""
+    split: Literal[True] | None = None
+    """Go on in two runs, each with half the items of the top-level for_each."""
+    wait: Literal[True] | None = None
+    """Go on when the server said it would be ready."""
+    park: Literal[True] | None = None
     """Leave it to a person, with a report."""
 
     @model_validator(mode="after")
@@ -84,6 +87,11 @@ class Fallback(Spec):
         if len(self.model_fields_set - {"on"}) != 1:
             raise ValueError("a fallback has `on` and exactly one of change, run, split, wait, park")
         return self
+
+    @property
+    def action(self) -> Action:
+        """The word of what is done."""
+        return next(word for word in get_args(Action) if word in self.model_fields_set)
 
 
 class Partitions(Spec):

@@ -21,6 +21,7 @@ from elexirion_dagster.spec.pipeline import Pipeline
 from elexirion_dagster.spec.references import References
 from elexirion_dagster.spec.steps import Step
 from elexirion_dagster.steps.children import Children
+from elexirion_dagster.steps.part import Part
 from elexirion_dagster.steps.partials import Partials
 from elexirion_dagster.steps.threads import Threads
 from elexirion_dagster.store.journal import JournalWriter
@@ -111,6 +112,8 @@ class Shared:
     """Path of the pipeline step around the step; nothing at the top."""
     sessions: Sessions
     tool_log: ToolLog
+    part: Part | None = None
+    """Which part of the items of a top-level for_each this run works on; None: all."""
     due: Callable[[], dict[str, Json]] | None = None
     """Lists the files that a run with partitions scans; None for any other run."""
 

@@ -10,6 +10,7 @@ from elexirion_dagster.spec.llm import LlmStep
 from elexirion_dagster.spec.steps import ForEachStep, inner_steps
 from elexirion_dagster.steps.context import StepContext
 from elexirion_dagster.steps.gathered import Gathered
+from elexirion_dagster.steps.part import is_split
 from elexirion_dagster.steps.sequence import run_sequence
 
 _KEY_FIELDS = ("path", "id", "key", "name")
@@ -25,15 +26,16 @@ def run(step: ForEachStep, ctx: StepContext) -> StepResult:
             f"items of {ctx.path} must be a list, got {kind}", mend="Refer to a list, such as steps.x.data.files."
         )
     fan_out = _FanOut(step, ctx, items, _keys(step, ctx, items))
-    ctx.shared.progress(ctx.path, 0, 0, len(items), _announcement(step, ctx, len(items)))
-    size = step.batch_size or max(len(items), 1)
-    for start in range(0, len(items), size):
-        wave = range(start, min(start + size, len(items)))
+    mine = ctx.shared.part.of(len(items)) if ctx.shared.part and is_split(step, ctx.path) else range(len(items))
+    ctx.shared.progress(ctx.path, 0, 0, len(mine), _announcement(step, ctx, len(mine)))
+    size = step.batch_size or max(len(mine), 1)
+    for start in range(0, len(mine), size):
+        wave = mine[start : start + size]
         ctx.shared.threads.each(fan_out.work, wave, max_parallel=step.max_parallel)
         if fan_out.gathered.stopped:
             break
     fan_out.report()
-    return fan_out.gathered.whole({"items": len(items)}, total=len(items))
+    return fan_out.gathered.whole({"items": len(mine)}, total=len(mine))
 
 
 def _announcement(step: ForEachStep, ctx: StepContext, count: int) -> str | None:

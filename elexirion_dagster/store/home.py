@@ -81,6 +81,11 @@ class Home:
         return self.path / "reports"
 
     @property
+    def recoveries(self) -> Path:
+        """Folder of `<failed run>.yaml`, the documents that recoveries were derived as."""
+        return self.path / "recoveries"
+
+    @property
     def cache(self) -> Path:
         """What may be deleted at any time."""
         return self.path / "cache"

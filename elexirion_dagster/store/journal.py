@@ -8,12 +8,12 @@ A line is `{"v": 1, "kind": …, "ts": "…Z", "root_run": …, "run": …, …f
 | `pin` | name, value |
 | `intent` | call_id, path, request_hash, occurrence, attempt, provider, model, max_usd, max_tokens |
 | `reply` | call_id, path, request_hash, occurrence, provider, model, reply, prompt, inputs, prompt_version, cost_usd |
-| `call_failed` | call_id, path, request_hash, occurrence, attempt, provider, model, cause, message, status, usage, cost_usd, billed |
+| `call_failed` | call_id, path, request_hash, occurrence, attempt, provider, model, cause, message, status, usage, cost_usd, billed, retry_after_s |
 | `tool_intent` | path, tool_use_id, name, arguments, occurrence |
 | `tool` | path, tool_use_id, name, arguments, occurrence, text, is_error |
 | `session` | path, session, max_tokens, seen |
 | `exchange` | path, session, turns |
-| `step` | path, step, step_type, status, input_hash, result, started_at, duration_s |
+| `step` | path, step, step_type, status, input_hash, result, started_at, duration_s, attempts |
 | `progress` | path, done, failed, total, note |
 | `partial` | path, text, note |
 | `findings` | path, findings, unparsed, tools |
@@ -22,8 +22,11 @@ A line is `{"v": 1, "kind": …, "ts": "…Z", "root_run": …, "run": …, …f
 | `feedback` | finding, pipeline, repo, fingerprint, path, tool, rule, verdict, reason, owner, expires, comment |
 | `outputs` | outputs |
 | `workspace` | path, kept |
+| `recovery` | pipeline, cause, message, failed_at, action, rule, reason, launches, due_at, change, document, max_recoveries |
+| `adoption` | what, file |
 | `run_finished` | status, cause, message, duration_s, cost_usd |
 
+`recovery` is what was decided about the failed run `run`; `launches` are the runs (key, job, tags) that it starts.
 `partial` is there only where calls are streamed to somebody who looks: lines of an answer as they come in, or a note of
 how long calls take; the `reply` is what counts. A `tool_intent` is there only for a tool that must not be used twice.
 `session` says which exchanges (ids) a call saw, `exchange` what it added (`turns`: role and text). `reply` is `reply_to_json`, `result` is `StepResult.to_json`, findings are `Finding.to_json`. Absent fields are unknown. A
@@ -76,6 +79,8 @@ Kind = Literal[
     "feedback",
     "outputs",
     "workspace",
+    "recovery",
+    "adoption",
     "run_finished",
 ]
 

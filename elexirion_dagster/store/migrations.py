@@ -8,7 +8,7 @@ empties the tables and `_files`: the next ingest then reads the whole journal.
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from elexirion_dagster.store import scan_tables
+from elexirion_dagster.store import recovery_tables, scan_tables
 
 if TYPE_CHECKING:
     import duckdb
@@ -122,7 +122,7 @@ FROM failures LEFT JOIN runs USING (root_run, run) GROUP BY ALL;
 
 
 _FIRST = ("_files", "run_starts", "run_ends", "run_outputs", "intents", "answers", "steps", "findings")
-TABLES = (*_FIRST, *scan_tables.LINES)
+TABLES = (*_FIRST, *scan_tables.LINES, *recovery_tables.LINES)
 """What ingest fills from lines."""
 
 
@@ -141,7 +141,17 @@ def m003_scans(connection: "duckdb.DuckDBPyConnection") -> None:
     connection.execute("".join(f"DELETE FROM {table};" for table in _FIRST) + scan_tables.CREATE)  # noqa: S608  table names are ours
 
 
-MIGRATIONS: tuple[Callable[["duckdb.DuckDBPyConnection"], None], ...] = (m001_tables, m002_views, m003_scans)
+def m004_recoveries(connection: "duckdb.DuckDBPyConnection") -> None:
+    """Follow what came after failures."""
+    connection.execute(recovery_tables.CREATE)
+
+
+MIGRATIONS: tuple[Callable[["duckdb.DuckDBPyConnection"], None], ...] = (
+    m001_tables,
+    m002_views,
+    m003_scans,
+    m004_recoveries,
+)
 
 
 def applied(connection: "duckdb.DuckDBPyConnection") -> list[str]:

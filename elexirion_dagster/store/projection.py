@@ -11,7 +11,14 @@ from elexirion_dagster.records import Json
 Row = Mapping[str, Json]
 
 _MOST_NIGHTS = 10**9
-_AS_IT_IS = {"run_started": "run_starts", "run_finished": "run_ends", "outputs": "run_outputs", "intent": "intents"}
+_AS_IT_IS = {
+    "run_started": "run_starts",
+    "run_finished": "run_ends",
+    "outputs": "run_outputs",
+    "intent": "intents",
+    "recovery": "recoveries",
+    "adoption": "adoptions",
+}
 
 
 def rows(fields: Mapping[str, Json]) -> Iterator[tuple[str, Row]]:
@@ -22,7 +29,7 @@ def rows(fields: Mapping[str, Json]) -> Iterator[tuple[str, Row]]:
     if not all(isinstance(fields[name], str) for name in ("kind", "root_run", "run")):
         raise TypeError
     match fields["kind"]:
-        case "run_started" | "run_finished" | "outputs" | "intent" as kind:
+        case "run_started" | "run_finished" | "outputs" | "intent" | "recovery" | "adoption" as kind:
             yield _AS_IT_IS[kind], fields
         case "reply":
             yield "answers", _replied(fields, fields["reply"])

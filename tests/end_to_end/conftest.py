@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from serving import BREAKS, MENDS, SLOW, Ui, free_port, wait_for
+from serving import BREAKS, FALLS_BACK, MENDS, NAPS, SLOW, STANDS_IN, Ui, free_port, wait_for
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -18,7 +18,15 @@ def ui(tmp_path_factory: pytest.TempPathFactory, clean_environ: dict[str, str]) 
     folder = tmp_path_factory.mktemp("up")
     pipelines = folder / "pipelines_yaml"
     pipelines.mkdir()
-    for name, text in {"slow": SLOW, "breaks": BREAKS, "mends": MENDS, "torn": "["}.items():
+    for name, text in {
+        "slow": SLOW,
+        "breaks": BREAKS,
+        "mends": MENDS,
+        "naps": NAPS,
+        "falls_back": FALLS_BACK,
+        "stands_in": STANDS_IN,
+        "torn": "[",
+    }.items():
         (pipelines / f"{name}.yaml").write_text(text, encoding="utf-8")
     home = folder / "home"
     environ = {**clean_environ, "ELEXIRION_HOME": str(home), "PYTHONPATH": str(REPOSITORY)}

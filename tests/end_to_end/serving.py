@@ -23,6 +23,24 @@ steps:
   - {name: sleeps, type: command, run: [sleep, "{{ inputs.seconds }}"]}
   - {name: after, type: set, needs: [sleeps], vars: {x: 1}}
 """
+NAPS = """
+name: naps
+steps:
+  - {name: first, type: set, vars: {x: 1}}
+  - {name: naps, type: command, needs: [first], run: [sleep, '6']}
+"""
+FALLS_BACK = """
+name: falls_back
+steps:
+  - {name: looks, type: command, run: [ls, /there/is/no/such/place]}
+fallback:
+  - {on: [command_failed], run: stands_in}
+"""
+STANDS_IN = """
+name: stands_in
+steps:
+  - {name: stands, type: set, vars: {x: 1}}
+"""
 BREAKS = """
 name: breaks
 steps:
@@ -59,6 +77,9 @@ query Events($id: ID!) { logsForRun(runId: $id) { ... on EventConnection { event
     ... on IntMetadataEntry { intRepr } ... on FloatMetadataEntry { floatValue } } } } } } }
 """
 _TERMINATE = "mutation Stop($id: String!) { terminateRun(runId: $id) { __typename } }"
+_TAGGED = """
+{ runsOrError(limit: 1000) { ... on Runs { results { runId status pipelineName tags { key value } } } } }
+"""
 _LOCATIONS = """
 { workspaceOrError { ... on Workspace { locationEntries { name loadStatus
   locationOrLoadError { __typename ... on RepositoryLocation { repositories { jobs { name description } } }
@@ -120,6 +141,12 @@ class Ui:
     def finished(self, run_id: str) -> Any:
         """The run once it has ended."""
         return wait_for(lambda: found if (found := self.run(run_id))["status"] in FINISHED else None)
+
+    def recoveries(self, run_id: str) -> list[Any]:
+        """The runs that were started because this one failed."""
+        rows = self.ask(_TAGGED)["runsOrError"]["results"]
+        wanted = {"key": "elexirion/recovery_of", "value": run_id}
+        return [row for row in rows if wanted in row["tags"]]
 
     def metadata(self, run_id: str) -> dict[str, dict[str, Any]]:
         """What each op shows, by label."""

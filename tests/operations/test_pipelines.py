@@ -82,3 +82,11 @@ def test_a_pipeline_that_runs_another_by_name_is_one_dagster_run(in_a_folder_wit
     run_id = "0a0a0a0a-0000-4000-8000-00000000000a"
     finished = execute(chosen.file, {}, run_id=run_id, tags={MODEL_TAG: "none"}, settings=in_a_folder_with_pipelines)
     assert (finished.status, finished.outputs) == ("succeeded", {"x": 1})
+
+
+def test_a_fallback_that_names_a_pipeline_that_is_gone_is_a_warning(tmp_path, environ):
+    file = tmp_path / "main.yaml"
+    rules = "fallback:\n- {on: [refused], run: gone}\n"
+    file.write_text("name: main\nsteps:\n- {name: a, type: llm, prompt: go}\n" + rules, encoding="utf-8")
+    ((_, loaded),) = check([str(file)], Settings.from_env(environ))
+    assert [(problem.line, "'gone'" in problem.message) for problem in loaded.warnings] == [(5, True)]

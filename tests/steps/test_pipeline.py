@@ -8,8 +8,9 @@ from elexirion_dagster.dialects.load import load_any
 from elexirion_dagster.providers.base import ProviderError
 from elexirion_dagster.providers.fake import FakeProvider, Rule
 from elexirion_dagster.records import StepResult, Usage
-from elexirion_dagster.run import Run, RunInfo, pipeline_hash
+from elexirion_dagster.run import Run, RunInfo
 from elexirion_dagster.settings import Settings
+from elexirion_dagster.spec.children import pipeline_hash
 from elexirion_dagster.store.home import Home, open_home
 from elexirion_dagster.store.journal import lines
 from elexirion_dagster.store.prompts import promote, save, slot_hash

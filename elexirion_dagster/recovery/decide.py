@@ -1,0 +1,224 @@
+"""From a failure to a plan: the pipeline's rules in order, else the default policy, within the bounds."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from elexirion_dagster.dialects.load import Loaded
+from elexirion_dagster.errors import CAUSES, Cause, ElexirionError
+from elexirion_dagster.inputs import complete_inputs
+from elexirion_dagster.records import Json
+from elexirion_dagster.recovery.asked import Recovery, least
+from elexirion_dagster.recovery.derive import derived
+from elexirion_dagster.recovery.plan import RECOVER, Action, Failed, Launch, Plan, as_tag
+from elexirion_dagster.settings import Settings
+from elexirion_dagster.spec.changes import Change
+from elexirion_dagster.spec.children import pipeline_hash
+from elexirion_dagster.spec.pipeline import Pipeline
+from elexirion_dagster.spec.steps import ForEachStep
+from elexirion_dagster.spec.triggers import Fallback
+from elexirion_dagster.steps.part import Part
+from elexirion_dagster.store.recoveries import Past
+from elexirion_dagster.tags import (
+    CEILING_TAG,
+    CHANGE_TAG,
+    MODEL_TAG,
+    NO_MODEL,
+    PART_TAG,
+    PIPELINE_TAG,
+    REASON_TAG,
+    RECOVERED,
+    RECOVERY_TAG,
+    ROOT_PIPELINE_TAG,
+    ROOT_RUN_TAG,
+    TRIGGER_TAG,
+)
+
+CONTINUED: tuple[Cause, ...] = ("overloaded", "rate_limited", "timeout", "connection", "worker_lost")
+"""Causes after which a run is continued once as it was, where no rule says otherwise."""
+PAUSE_S, LONGEST_PAUSE_S = 10.0, 900.0
+"""How long `wait` pauses where the server gave no hint, and at most."""
+_REASON_CHARS = 200
+Find = Callable[[str], Loaded]
+"""The pipeline of this name as it is now. Raises ElexirionError."""
+
+
+class ParkedError(ElexirionError):
+    """Why nothing more is done by itself, as a report for a person."""
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """A failure with what is known around it."""
+
+    failed: Failed
+    loaded: Loaded
+    past: Past
+    find: Find
+    settings: Settings
+    now: float
+
+    @property
+    def pipeline(self) -> Pipeline:
+        """The pipeline that failed."""
+        return self.loaded.pipeline
+
+    @property
+    def recovery(self) -> Recovery:
+        """What the failed run was itself asked as a recovery."""
+        return Recovery.from_tags(self.failed.tags)
+
+
+def decide(failed: Failed, past: Past, *, find: Find, settings: Settings, now: float) -> Plan:
+    """What to do about a failure. Never raises for what a person must mend: that is a plan to park."""
+    try:
+        loaded = as_it_stood(failed, past, find)
+        plan = _chosen(Situation(failed, loaded, past, find, settings, now))
+        _check_bound(plan, past, loaded.pipeline)
+    except ElexirionError as error:
+        return Plan("park", str(error))
+    return plan
+
+
+def most_recoveries(past: Past, pipeline: Pipeline) -> int:
+    """The bound of the root run: that of the pipeline which failed first."""
+    known = [line["max_recoveries"] for line in past.decided.values() if line.get("max_recoveries") is not None]
+    return int(known[0]) if known else pipeline.limits.max_recoveries
+
+
+def as_it_stood(failed: Failed, past: Past, find: Find) -> Loaded:
+    """The pipeline, if it still is what the run began with; a run that never began has no version."""
+    try:
+        loaded = find(failed.pipeline)
+    except ElexirionError as error:
+        raise ParkedError(f"the pipeline {failed.pipeline} cannot be used any more: {error}") from error
+    began_with = past.hashes.get(failed.run)
+    if began_with is not None and began_with != pipeline_hash(loaded.pipeline, loaded.pipelines):
+        raise ParkedError(
+            f"{failed.pipeline} was changed since the run began, so that its rules are not those of the run",
+            mend="Look at the change, then start a new run.",
+        )
+    return loaded
+
+
+def _check_bound(plan: Plan, past: Past, pipeline: Pipeline) -> None:
+    most = most_recoveries(past, pipeline)
+    if plan.launches and past.launched + len(plan.launches) > most:
+        raise ParkedError(
+            f"{past.launched} of {most} recoveries are used up, and to {plan.action} needs {len(plan.launches)} more",
+            mend="Mend the cause, then start a new run; `limits: {max_recoveries: …}` is the bound.",
+        )
+
+
+def _chosen(at: Situation) -> Plan:
+    """By the first rule for the cause that can still do something, else by the default policy."""
+    for index, rule in enumerate(at.pipeline.fallback):
+        if at.failed.cause in rule.on and not _used(at, index, rule):
+            plan = _by_rule(at, rule)
+            return replace(plan, rule=index, reason=f"{at.failed.cause}: fallback rule {index + 1}: {plan.reason}")
+    plan = _by_default(at)
+    return replace(plan, reason=f"{at.failed.cause}: {plan.reason}")
+
+
+def _used(at: Situation, index: int, rule: Fallback) -> bool:
+    """Whether this rule was tried on the root run: the same change again would end the same; waiting may not."""
+    tried = [line for line in at.past.decided.values() if line["pipeline"] == at.pipeline.name]
+    return rule.action in ("change", "run") and any(line["rule"] == index for line in tried)
+
+
+def _by_rule(at: Situation, rule: Fallback) -> Plan:
+    match rule.action:
+        case "change" if rule.change is not None:
+            return changing(at, "change", rule.change)
+        case "run" if rule.run is not None:
+            return _other(at, rule.run)
+        case "split":
+            return _halves(at)
+        case "wait":
+            pause_s = min(max(at.past.hints_s.get(at.failed.run, PAUSE_S), 0.0), LONGEST_PAUSE_S)
+            return replace(_again(at, "wait", f"go on in {pause_s:g} s"), due_at=at.now + pause_s)
+    return Plan("park", "left to a person")
+
+
+def _by_default(at: Situation) -> Plan:
+    cause = at.failed.cause
+    if cause not in CAUSES:
+        return Plan("park", "no known cause")
+    before = [line for line in at.past.decided.values() if line["cause"] == cause and line["action"] == "continue"]
+    if cause in CONTINUED and not before:
+        plan = _again(at, "continue", "no rule of its own; go on once as it was")
+        hint_s = at.past.hints_s.get(at.failed.run, 0.0)
+        return replace(plan, due_at=at.now + min(hint_s, LONGEST_PAUSE_S)) if hint_s > 0 else plan
+    change = derived(at.pipeline, cause, at.recovery.change, at.settings, chosen=at.failed.tags.get(MODEL_TAG))
+    if change is None:
+        return Plan("park", "no rule of its own, and nothing that could be changed would help")
+    return changing(at, "derive", change)
+
+
+def changing(at: Situation, action: Action, change: Change) -> Plan:
+    """Go on with a change, on top of those that the failed run had already."""
+    earlier = at.recovery.change
+    whole = {
+        **(earlier.model_dump(mode="json", exclude_unset=True) if earlier else {}),
+        **change.model_dump(mode="json", exclude_unset=True),
+    }
+    plan = _again(at, action, f"go on with {change.in_words()}", {CHANGE_TAG: as_tag(whole)})
+    if action == "derive":
+        job = tuple(replace(launch, job=RECOVER) for launch in plan.launches)
+        reason = f"no rule of its own; derived from {at.pipeline.name}: {plan.reason}"
+        return replace(plan, launches=job, reason=reason, change=whole)
+    return replace(plan, change=whole)
+
+
+def _again(at: Situation, action: Action, reason: str, tags: Mapping[str, str] | None = None) -> Plan:
+    return Plan(action, reason, (_launch(at, 1, at.pipeline.name, reason, tags or {}),))
+
+
+def _launch(at: Situation, number: int, job: str, reason: str, tags: Mapping[str, str]) -> Launch:
+    """A run that continues the root run, with the tags of the one that failed."""
+    kept = {name: text for name, text in at.failed.tags.items() if not name.startswith((".", "dagster/"))}
+    ours = {
+        ROOT_RUN_TAG: at.failed.root_run,
+        RECOVERY_TAG: at.failed.run,
+        REASON_TAG: f"{at.failed.cause}: {reason}"[:_REASON_CHARS],
+        TRIGGER_TAG: RECOVERED,
+        "dagster/parent_run_id": at.failed.run,
+        "dagster/root_run_id": at.failed.root_run,
+    }
+    return Launch(f"{at.failed.run}:{number}", job, {**kept, **ours, **tags})
+
+
+def _halves(at: Situation) -> Plan:
+    if not any(isinstance(step, ForEachStep) for step in at.pipeline.steps):
+        raise ParkedError(f"{at.pipeline.name} has no top-level for_each whose items could be split")
+    halves = (at.recovery.part or Part(1, 1)).halves()
+    reason = "half of the items in each of two runs"
+    launches = [
+        _launch(at, number, at.pipeline.name, reason, {PART_TAG: str(half)}) for number, half in enumerate(halves, 1)
+    ]
+    return Plan("split", reason, tuple(launches))
+
+
+def _other(at: Situation, name: str) -> Plan:
+    """Another pipeline with those of the inputs that it declares, within the root run's budget."""
+    gone_through = {at.pipeline.name, *at.past.pipelines.values()}
+    if name in gone_through:
+        raise ParkedError(f"{name} has failed for this root run already: {at.pipeline.name} and it would go in circles")
+    try:
+        target = at.find(name).pipeline
+        complete_inputs(target, fitting(target, at.failed.inputs))
+    except ElexirionError as error:
+        raise ParkedError(f"the fallback {name} cannot be run: {error}") from error
+    tags = {
+        ROOT_PIPELINE_TAG: at.recovery.root_pipeline or at.pipeline.name,
+        CEILING_TAG: as_tag(least(at.pipeline.budget, at.recovery.ceiling)),
+    }
+    reason = f"run {name} in its place"
+    launch = _launch(at, 1, name, reason, tags)
+    of_the_other = (CHANGE_TAG, PART_TAG, *(() if at.failed.tags.get(MODEL_TAG) == NO_MODEL else (MODEL_TAG,)))
+    without = {tag: text for tag, text in launch.tags.items() if tag not in of_the_other}
+    return Plan("run", reason, (replace(launch, tags={**without, PIPELINE_TAG: name}),))
+
+
+def fitting(pipeline: Pipeline, inputs: Mapping[str, Json]) -> dict[str, Json]:
+    """Those of the inputs that a pipeline declares."""
+    return {name: value for name, value in inputs.items() if name in pipeline.inputs}
