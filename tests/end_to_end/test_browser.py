@@ -11,6 +11,9 @@ import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 from serving import Ui
 
+from elexirion_dagster.dialects.load import load_any
+from elexirion_dagster.operations.pipelines import scan_file
+
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
 
 IMAGES = Path(__file__).parents[2] / "docs" / "images"
@@ -70,8 +73,8 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_graph_of_a_job_is_the_yaml(ui: Ui, page: Page, screenshot):
     page.goto(f"{ui.url}/{LOCATION}/jobs/nightly_scan")
-    for step in ("tracked", "analyze", "worst", "review", "verdicts", "outputs"):
-        expect(page.get_by_text(step, exact=True).first).to_be_visible(timeout=SLOW_MS)
+    for step in load_any(scan_file()).pipeline.steps:
+        expect(page.get_by_text(step.name, exact=True).first).to_be_visible(timeout=SLOW_MS)
     screenshot("graph")
 
 
