@@ -36,7 +36,6 @@ class Library:
         self._read = read
         self._known = known
         self._file = file.resolve() if file else None
-        self._folders = {path.resolve().parent for path in known.values()}
 
     def family(self, document: Document, pipeline: Pipeline) -> Family:
         """The pipeline and all that it may come to run."""
@@ -91,7 +90,8 @@ class Library:
             there = found.is_file()
         except (OSError, ValueError, RuntimeError) as error:
             raise _NotHadError(f"{reference!r} is no usable path: {error}", "Name an existing file.") from error
-        if not any(found.is_relative_to(folder) for folder in (file.parent, *self._folders)):
+        folders = {path.resolve().parent for path in self._known.values()}
+        if not any(found.is_relative_to(folder) for folder in (file.parent, *folders)):
             message = f"{reference} leads out of {file.parent}"
             raise _NotHadError(message, "Put the file below the folder of this one, or into a pipelines folder.")
         if not there:
