@@ -6,6 +6,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -162,10 +163,18 @@ class Ui:
     def children(self) -> list[psutil.Process]:
         return psutil.Process(self.process.pid).children(recursive=True)
 
+    def program(self, word: str) -> psutil.Process | None:
+        """The first of the children whose command has this word."""
+        for child in self.children():
+            with suppress(psutil.Error):  # it may have ended meanwhile
+                if word in " ".join(child.cmdline()):
+                    return child
+        return None
+
     def journal(self, run_id: str) -> list[dict[str, Any]]:
         """Every line of a root run; each must be whole."""
         texts = [file.read_text(encoding="utf-8") for file in sorted((self.home / "journal" / run_id).glob("*.jsonl"))]
-        assert all(text.endswith("\n") for text in texts)
+        assert all(text.endswith("\n") for text in texts if text)  # a file may just have been made
         return [json.loads(line) for text in texts for line in text.splitlines()]
 
     def stop(self) -> int:

@@ -41,8 +41,7 @@ def recovered(ui, run_id):
 
 def test_a_burst_of_failures_is_recovered_exactly_once_each_though_the_daemon_is_killed(watched):
     runs = [watched.started("falls_back") for _ in range(6)]
-    (daemon, *_) = [child for child in watched.children() if "dagster-daemon" in " ".join(child.cmdline())]
-    daemon.kill()
+    wait_for(lambda: watched.program("dagster-daemon")).kill()
     for run_id in runs:
         (row,) = recovered(watched, run_id)
         assert row["pipelineName"] == "stands_in"
