@@ -1,13 +1,13 @@
 """ONE model call: pin, look up, reserve, send, redact, journal, settle; tried again by cause."""
 
+import secrets
 import threading
 import time
-import uuid
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import chain, count
 
 from elexirion_dagster.errors import Cancelled, ElexirionError
 from elexirion_dagster.prompting.render import request_hash
@@ -101,10 +101,10 @@ class _Asking:
     tally: Tally
     patience: Patience
 
-    def where(self, attempt: int) -> dict[str, Json]:
+    def where(self, attempt: int, call_id: str) -> dict[str, Json]:
         """What names one attempt in the journal."""
         return {
-            "call_id": uuid.uuid4().hex,
+            "call_id": call_id,
             "attempt": attempt,
             "path": self.call.path,
             "request_hash": self.prepared.request_hash,
@@ -146,6 +146,8 @@ class Calls:
         self._cancelled = cancelled
         self._occurrences: Counter[tuple[str, str]] = Counter()
         self._lock = threading.Lock()
+        self._id = secrets.token_hex(12)  # drawn once: asking the system each time would let other threads in
+        self._sent_so_far = count()
         self.total = Tally()
         """What this run has sent and spent."""
         self.models: set[str] = set()
@@ -241,7 +243,7 @@ class Calls:
         What is raised in between and is no error of ours leaves the intent open and the upper bound standing.
         """
         request, provider = asking.prepared.request, asking.prepared.provider
-        where = asking.where(attempt)
+        where = asking.where(attempt, f"{self._id}{next(self._sent_so_far):08x}")
         try:
             timeout_s = asking.time_left_s()
             self._journal.append("intent", durable=True, max_usd=held.bound.usd, max_tokens=held.bound.tokens, **where)
