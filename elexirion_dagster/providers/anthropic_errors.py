@@ -9,6 +9,7 @@ import httpx2
 from elexirion_dagster.errors import Cause
 from elexirion_dagster.providers.base import ProviderError
 from elexirion_dagster.providers.status import cause_of, mend_of, retry_after_s
+from elexirion_dagster.providers.unsent import UNSENT
 
 _CAUSES: Mapping[str, Cause] = MappingProxyType(
     {
@@ -26,16 +27,6 @@ _BILLING_CODES = ("spend_limit", "billing", "billable")
 _TOO_LONG = ("prompt is too long", "exceed context limit", "input is too long")
 _NO_CREDIT = "credit balance is too low"
 _OK = 200
-_UNSENT = (
-    httpx2.ConnectError,
-    httpx2.ConnectTimeout,
-    httpx2.PoolTimeout,
-    httpx2.WriteError,
-    httpx2.WriteTimeout,
-    httpx2.ProxyError,
-    httpx2.UnsupportedProtocol,
-    httpx2.LocalProtocolError,
-)
 _SHOWN_CHARS = 500
 FAULTS = (
     anthropic.AnthropicError,
@@ -95,7 +86,7 @@ def _broken(error: Exception, *, begun: bool) -> ProviderError:
         f"expected an answer from Anthropic, {what} ({type(inner).__name__}: {inner})"[:_SHOWN_CHARS],
         cause=cause,
         mend=mend_of(cause),
-        billed=begun or not isinstance(inner, _UNSENT),
+        billed=begun or not isinstance(inner, UNSENT),
     )
 
 

@@ -9,6 +9,7 @@ import httpx2
 from elexirion_dagster.errors import Cause
 from elexirion_dagster.providers.base import ProviderError
 from elexirion_dagster.providers.status import cause_of, mend_of, retry_after_s
+from elexirion_dagster.providers.unsent import UNSENT
 from elexirion_dagster.records import Json
 
 FAULTS = (
@@ -50,16 +51,6 @@ _BAD_KEY = ("api key not valid", "api key expired", "api key not found")
 IN_STREAM = 200
 """The status of an error inside a stream that had begun well."""
 _BAD_REQUEST = 400
-_UNSENT = (
-    httpx2.ConnectError,
-    httpx2.ConnectTimeout,
-    httpx2.PoolTimeout,
-    httpx2.WriteError,
-    httpx2.WriteTimeout,
-    httpx2.ProxyError,
-    httpx2.UnsupportedProtocol,
-    httpx2.LocalProtocolError,
-)
 _SHOWN_CHARS = 500
 
 
@@ -88,7 +79,7 @@ def broken(error: Exception, *, begun: bool) -> ProviderError:
         f"expected an answer from Gemini, {what} ({type(error).__name__}: {error})"[:_SHOWN_CHARS],
         cause=cause,
         mend=mend_of(cause),
-        billed=begun or not isinstance(error, _UNSENT),
+        billed=begun or not isinstance(error, UNSENT),
     )
 
 
