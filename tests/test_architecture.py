@@ -123,6 +123,7 @@ FENCES: dict[str, set[str]] = {
     "openai": {"providers"},
     "google": {"providers"},
     "httpx": {"providers", "alerts"},
+    "httpx2": {"providers"},
     "yaml": {"yamlio"},
     "subprocess": {"shell", "execution"},
     "click": {"cli", "reports"},
