@@ -17,8 +17,6 @@ from elexirion_dagster.providers.anthropic_reply import read_message
 from elexirion_dagster.providers.anthropic_stream import Assembly
 from elexirion_dagster.providers.base import ProviderError
 from elexirion_dagster.records import Message, Request, TextBlock, ThinkingBlock, ToolResultBlock, ToolUseBlock, Usage
-from elexirion_dagster.rehearsal.script import Script
-from elexirion_dagster.rehearsal.server import RehearsalServer
 from elexirion_dagster.settings import Settings
 
 THINKING = {"type": "thinking", "thinking": "step by step " * 10, "signature": "c2lnbmVk"}
@@ -31,19 +29,8 @@ def request(text="hello", **fields):
 
 
 @pytest.fixture
-def dial():
-    opened = []
-
-    def start(**script):
-        server = RehearsalServer(Script.model_validate(script)).__enter__()
-        provider = AnthropicProvider(SecretStr("sk-test"), server.base_url)
-        opened.append((server, provider))
-        return server, provider
-
-    yield start
-    for server, provider in opened:
-        provider.close()
-        server.__exit__(None, None, None)
+def dial(dial_to):
+    return dial_to(AnthropicProvider)
 
 
 def failure(provider, **fields):
