@@ -271,6 +271,6 @@ def test_every_step_type_has_a_runner_and_a_file_of_its_name():
 
 
 def test_every_provider_keeps_the_contract_in_a_test():
-    text = (REPOSITORY / "tests" / "providers" / "test_contract.py").read_text(encoding="utf-8")
+    text = (REPOSITORY / "tests" / "providers" / "contract" / "contract_wires.py").read_text(encoding="utf-8")
     for name, _, _ in configured(Settings()):
         assert re.search(rf"[\"']{name}[\"']", text), f"{name} is not among the contract's parameters"
