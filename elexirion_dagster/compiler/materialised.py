@@ -108,9 +108,9 @@ def _store(context: dg.OpExecutionContext, events: Sequence[EventLogEntry]) -> N
     for start in range(0, len(events), _TOGETHER):
         some = events[start : start + _TOGETHER]
         with storage.run_connection(context.run_id) as connection:
-            for event in some:
-                connection.execute(storage.prepare_insert_event(event))
+            connection.execute(storage.prepare_insert_event_batch(some))
         with storage.index_transaction() as connection:
-            for event in some:
-                key = connection.execute(storage.prepare_insert_event(event)).inserted_primary_key
+            if some[:-1]:
+                connection.execute(storage.prepare_insert_event_batch(some[:-1]))
+            key = connection.execute(storage.prepare_insert_event(some[-1])).inserted_primary_key
             storage._store_asset_event(connection, some[-1], key[0] if key else 0)  # noqa: SLF001 what store_event does for each
