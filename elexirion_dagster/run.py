@@ -112,7 +112,7 @@ class Run:
             self._started_at = self._pins.fixed("started_at", lambda: datetime.now(UTC).isoformat())
             chosen, self._budget = info.tags.get(MODEL_TAG), self._recovery.within(pipeline.budget)
             self._runner = Runner(self._replay, model=chosen, pipelines=pipelines, recovery=self._recovery)
-            self._deadline = _deadline(self._budget)
+            self._deadline = _deadline(self._budget, self._replay.seconds)
             workspace = opening.enter_context(workspace_of(home, info.root_run))
             opening.enter_context(self._worktree(workspace))
             self.scan = self._begin_scan(opening, home, workspace.folder)
@@ -334,8 +334,8 @@ def _file_text(record: Mapping[str, Json], name: str, granted: tuple[Path, ...])
     return read_text(record, granted=granted, max_kb=MAX_FILE_KB)
 
 
-def _deadline(budget: Amounts) -> float | None:
-    return None if budget.seconds is None else time.monotonic() + budget.seconds
+def _deadline(budget: Amounts, spent_s: float) -> float | None:
+    return None if budget.seconds is None else time.monotonic() + budget.seconds - spent_s
 
 
 def _day(settings: Settings) -> Amounts:
