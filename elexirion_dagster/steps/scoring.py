@@ -24,18 +24,21 @@ class _Answer:
     scope: Scope
 
 
-def record_scores(pipeline: Pipeline, scope: Scope, shared: Shared, *, prefix: str = "") -> None:
+def record_scores(pipeline: Pipeline, scope: Scope, shared: Shared, *, prefix: str = "") -> tuple[str, ...]:
     """Journal the scores of every answer whose values are there; what cannot be a score is journaled as an error.
 
-    `prefix` goes before the paths of the pipeline's steps.
+    `prefix` goes before the paths of the pipeline's steps. Returns the first error of each score that has one.
     """
+    errors: dict[str, str] = {}
     places = {slot.step: slot for slot in slots(pipeline)} if pipeline.score else {}
     for name, score in pipeline.score.items():
         for answer in _answers(places[score.of], scope):
             found = _scored(name, score, answer.scope, shared.engine)
             if found is None:
                 continue
-            value, error = found
+            value, error = found[0], None if found[1] is None else shared.redactor.text(found[1])
+            if error is not None:
+                errors.setdefault(name, f"{prefix}{answer.path}: {error}")
             shared.journal.append(
                 "score",
                 later=True,
@@ -45,8 +48,9 @@ def record_scores(pipeline: Pipeline, scope: Scope, shared: Shared, *, prefix: s
                 name=name,
                 source="expression",
                 value=value,
-                error=None if error is None else shared.redactor.text(error),
+                error=error,
             )
+    return tuple(errors.values())
 
 
 def _scored(name: str, score: Score, scope: Scope, engine: Engine) -> tuple[float | None, str | None] | None:

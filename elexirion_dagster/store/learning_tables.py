@@ -88,7 +88,7 @@ WITH answered AS (
     FROM scores WHERE source <> 'schema' AND value IS NOT NULL GROUP BY ALL
 ), corrected AS (
     SELECT about AS root_run, step_path AS path, expected FROM feedback
-    WHERE step_path IS NOT NULL AND expected IS NOT NULL
+    WHERE step_path IS NOT NULL AND (expected IS NOT NULL OR score >= 0.99)
     QUALIFY row_number() OVER (PARTITION BY about, step_path ORDER BY ts DESC) = 1
 )
 SELECT pipeline, step, root_run, path, ts, model, prompt_version, inputs, answer,
