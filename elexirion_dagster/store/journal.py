@@ -8,7 +8,7 @@ A line is `{"v": 1, "kind": …, "ts": "…Z", "root_run": …, "run": …, …f
 | `pin` | name, value |
 | `intent` | call_id, path, request_hash, occurrence, attempt, provider, model, max_usd, max_tokens |
 | `reply` | call_id, path, request_hash, occurrence, provider, model, reply, prompt, inputs, prompt_version, cost_usd |
-| `call_failed` | call_id, path, request_hash, occurrence, attempt, provider, model, cause, message, status, usage, cost_usd, billed, retry_after_s |
+| `call_failed` | call_id, path, request_hash, occurrence, attempt, provider, model, cause, message, prompt_version, status, usage, cost_usd, billed, retry_after_s |
 | `tool_intent` | path, tool_use_id, name, arguments, occurrence |
 | `tool` | path, tool_use_id, name, arguments, occurrence, text, is_error |
 | `session` | path, session, max_tokens, seen |
@@ -40,6 +40,7 @@ how long calls take; the `reply` is what counts. A `tool_intent` is there only f
 orders scans where the clock does not; without it every root run is a scan of its own. `suppressions` is what the
 repository's file said as a whole: {fingerprint, path, reason, owner, expires}. `feedback` is a person's word on one
 finding (the id in `finding_states`): suppressed, accepted (it is right), rejected (it is wrong).
+Of the pins, `prompt:NAME` is the version of a step's slot, and `canary:NAME` (hash, share, since) the one on trial.
 """  # noqa: E501  a table row is one line
 
 import fcntl
@@ -98,6 +99,7 @@ class JournalWriter:
     def __init__(self, home: Home, *, root_run: str, run: str) -> None:
         folder = home.journal / check_name(root_run)
         name = f"{check_name(run)}.{os.getpid()}"
+        self.root_run = root_run
         self._head = {"root_run": root_run, "run": run}
         self._lock, self._file_lock = threading.Lock(), threading.Lock()
         self._waiting: list[bytes] = []
