@@ -13,15 +13,20 @@ _NOT_THE_PROMPTS = """('overloaded', 'rate_limited', 'timeout', 'connection', 'a
 _TRIALS = f"""
 WITH asked AS (
     SELECT root_run, any_value(run) AS run, regexp_replace(path, '\\[(sample \\d+|fallback)\\]$', '') AS path,
-        prompt_version, min(ts) AS ts, max(inputs::VARCHAR) AS inputs,
+        pipeline, slot, prompt_version, min(ts) AS ts, max(inputs::VARCHAR) AS inputs,
         CASE WHEN arg_max(status, ts) = 'failed' THEN arg_max(cause, ts) END AS cause
     FROM answers WHERE list_contains(?::VARCHAR[], prompt_version) GROUP BY ALL
 ), results AS (
     FROM steps QUALIFY row_number() OVER (PARTITION BY root_run, path ORDER BY ts DESC) = 1
+), judged AS (
+    SELECT root_run, path, avg(value) AS score, max(ts) AS scored_at FROM scores
+    WHERE source <> 'schema' AND value IS NOT NULL GROUP BY ALL
 )
-SELECT asked.prompt_version, asked.ts, results.status = 'succeeded' AS good
-FROM asked JOIN results USING (root_run, path) JOIN runs ON runs.root_run = asked.root_run AND runs.run = asked.run
-WHERE regexp_matches(path, CASE WHEN runs.pipeline = ? THEN ? ELSE ? END)
+SELECT asked.prompt_version, asked.ts, results.status = 'succeeded' AS good, score, scored_at
+FROM asked JOIN results USING (root_run, path) LEFT JOIN judged USING (root_run, path)
+    JOIN runs ON runs.root_run = asked.root_run AND runs.run = asked.run
+WHERE coalesce(asked.pipeline, runs.pipeline) = ?
+    AND (asked.slot = ? OR (asked.slot IS NULL AND regexp_matches(path, ?)))
     AND (results.status = 'succeeded' OR (results.status IN ('failed', 'degraded')
         AND coalesce(results.cause, asked.cause, 'unknown') NOT IN {_NOT_THE_PROMPTS}))
 QUALIFY row_number() OVER (
@@ -34,11 +39,17 @@ ORDER BY asked.ts, asked.root_run, path
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """One outcome of one version: whether it came to an answer that could be used (`at` is UTC without a zone)."""
+    """One outcome of one version: whether it came to an answer that could be used, and what that was found to be.
+
+    `score` (0 to 1) is the mean of what expressions and people gave it, None where nobody did. Times are UTC without a
+    zone.
+    """
 
     version: str
     at: datetime
     good: bool
+    score: float | None
+    scored_at: datetime | None
 
 
 def trials(home: Home, pipeline: str, step: str, versions: Sequence[str]) -> tuple[Trial, ...]:
@@ -46,5 +57,5 @@ def trials(home: Home, pipeline: str, step: str, versions: Sequence[str]) -> tup
     from elexirion_dagster.store import database  # noqa: PLC0415  brings in duckdb: over 100 ms measured
 
     names = r"(\[.*\])?\.".join(re.escape(name) for name in step.split("."))
-    places = [pipeline, f"(?s)^{names}$", rf"(?s)^(.*\.)?{names}$"]
-    return tuple(Trial(*row) for row in database.query(home, _TRIALS, [list(versions), *places]).rows)
+    given = [list(versions), pipeline, step, f"(?s)^{names}$"]  # rows older than slots are told by their path
+    return tuple(Trial(*row) for row in database.query(home, _TRIALS, given).rows)
