@@ -25,6 +25,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "models": ("models.models", "Models that run inside the process: list them, pull one."),
     "outcomes": ("outcomes.outcomes", "What runs left behind, from the DuckDB tables."),
     "findings": ("findings.findings", "Findings from scan to scan: list, suppress, accept, reject."),
+    "prompts": ("prompts.prompts", "Learned versions of prompts: list, diff, promote, roll back, pin."),
     "recoveries": ("recoveries.recoveries", "What was done about failed runs; take over what was parked."),
     "health": ("health.health", "How providers, pipelines and the queue are."),
     "doctor": ("instance.doctor", "What is configured, what is missing, how to mend it."),
