@@ -126,6 +126,15 @@ def test_a_version_whose_answers_fit_but_are_scored_lower_is_rolled_back(tick, w
     assert "20 of 20 answers good, scored 0.00 on average of 20 since it was promoted" in said
 
 
+def test_an_item_that_is_asked_the_same_again_counts_once(tick, work, start, saved, home):
+    work(40)
+    promote(home, *SLOT, saved(GOOD), **BY)
+    for _ in range(3):
+        rehearsed = start(SORT, rules=RULES, count=10)
+        rehearsed.all()
+    assert "10 of 10 answers good since it was promoted" in tick()[0]
+
+
 def test_failures_of_the_provider_are_not_the_prompts(tick, work, saved, home):
     work(40)
     promote(home, *SLOT, saved(GOOD), **BY)
