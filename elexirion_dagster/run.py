@@ -94,8 +94,7 @@ class Run:
         self.info = info
         self.settings = settings
         self.cancelled = threading.Event()
-        self._well: dict[str, bool] = {}
-        self._results: dict[str, StepResult] = {}
+        self._well, self._results = dict[str, bool](), dict[str, StepResult]()
         self.kept: str | None = None
         self.unscored: tuple[str, ...] = ()
         self._recovery = Recovery.from_tags(info.tags)
