@@ -28,6 +28,8 @@ from elexirion_dagster.store.replay import Replay
 
 _log = logging.getLogger(__name__)
 _ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), default=repr)
+_NOT_WORK = {"name", "description", "needs", "timeout_s", "retry", "optimize"}
+"""Keys of a step that change nothing of what it does; how its prompt is to be improved is among them."""
 
 
 class Runner:
@@ -83,7 +85,7 @@ class Runner:
     def _definition(self, step: Step, ctx: StepContext) -> bytes:
         """What the step is, as bytes; made once per step."""
         if id(step) not in self._definitions:
-            text = step.model_dump_json(by_alias=True, exclude={"name", "description", "needs", "timeout_s", "retry"})
+            text = step.model_dump_json(by_alias=True, exclude=_NOT_WORK)
             text += self._model if asks_model(step) else ""
             text += str(self._recovery.part) if self._recovery.part and is_split(step, ctx.path) else ""
             self._definitions[id(step)] = (step, (text + self._inside(step, ctx)).encode())

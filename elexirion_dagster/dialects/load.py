@@ -1,7 +1,7 @@
 """Documents to pipelines: read, recognise the dialect, validate, check; every fault with its position."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from functools import partial
@@ -222,22 +222,29 @@ def _known_keys(data: Any, path: tuple[str | int, ...]) -> list[str]:
         if isinstance(part, int) and isinstance(data, dict) and str(data.get("type")) in STEP_MODELS:
             model = STEP_MODELS[str(data["type"])]
         elif isinstance(part, str):
-            model = _model_of_field(model, part)
+            model = _model_of_field(model, part, data)
     return [info.alias or name for name, info in model.model_fields.items()] if model else []
 
 
-def _model_of_field(model: type[BaseModel] | None, key: str) -> type[BaseModel] | None:
-    """The model behind one key of a model (also as the values of a map or the items of a list), if it has one."""
+def _model_of_field(model: type[BaseModel] | None, key: str, value: Any) -> type[BaseModel] | None:
+    """The model behind one key of a model (also as the values of a map or the items of a list), if it has one.
+
+    Of several forms it is the one that has most keys in common with the value.
+    """
     if model is None:
         return None
     fields = {info.alias or name: info.annotation for name, info in model.model_fields.items()}
-    return _first_model(fields[key]) if key in fields else model
+    if key not in fields:
+        return model
+    given = value if isinstance(value, dict) else {}
+    return max(_models(fields[key]), key=lambda form: len(form.model_fields.keys() & given.keys()), default=None)
 
 
-def _first_model(annotation: Any) -> type[BaseModel] | None:
+def _models(annotation: Any) -> Iterator[type[BaseModel]]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    return next((found for part in getattr(annotation, "__args__", ()) if (found := _first_model(part))), None)
+        yield annotation
+    for part in getattr(annotation, "__args__", ()):
+        yield from _models(part)
 
 
 def _meant(word: str, known: list[str]) -> str | None:

@@ -10,6 +10,8 @@ from elexirion_dagster.records import Json
 NAME_PATTERN = "^[a-z][a-z0-9_]*$"
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN, max_length=80)]
 Effect = Literal["pure", "read", "write"]
+Model = Annotated[str | tuple[str, ...], Field(union_mode="left_to_right")]
+"""`provider/model`, `auto`, or a list as failover order."""
 MAP, OTHER = Tag("map"), Tag("other")
 """Marks the two forms of a value that is a map or something shorter; with BY_FORM errors are about the form written."""
 BY_FORM = Discriminator(lambda value: "map" if isinstance(value, dict | BaseModel) else "other")

@@ -1,15 +1,17 @@
 """`llm`: a model call, a conversation or a tool loop, with a typed or a free answer."""
 
-from typing import Annotated, ClassVar, Literal, Self
+from typing import ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from elexirion_dagster.records import Json
-from elexirion_dagster.spec.base import Effect, Spec, StepBase
+from elexirion_dagster.spec.base import Effect, Model, Spec, StepBase
 from elexirion_dagster.spec.conversation import AnySession, AnyTool, Fallback, Programs, Session, Turn
+from elexirion_dagster.spec.learning import Optimize
 from elexirion_dagster.spec.output import json_schema
 
-Model = Annotated[str | tuple[str, ...], Field(union_mode="left_to_right")]
+__all__ = ["Example", "LlmStep", "Model"]
+
 _READING: frozenset[str] = frozenset({"read", "glob", "grep"})
 
 
@@ -54,6 +56,8 @@ class LlmStep(StepBase):
     """Longest answer in tokens."""
     temperature: float | None = Field(default=None, ge=0, le=2)
     """Sampling temperature; the provider's own default when absent."""
+    optimize: Optimize | None = None
+    """How `system` and `examples` are improved from what was answered; over the pipeline's `optimize`, key by key."""
 
     @field_validator("output")
     @classmethod

@@ -1,14 +1,15 @@
 """The root of a pipeline document."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
 from elexirion_dagster.records import Json
 from elexirion_dagster.spec.base import Budget, Name, Retry, Spec
 from elexirion_dagster.spec.inputs import Input
+from elexirion_dagster.spec.learning import Optimize, Score, StepPath
 from elexirion_dagster.spec.limits import Limits
-from elexirion_dagster.spec.llm import Example, Model
+from elexirion_dagster.spec.llm import Model
 from elexirion_dagster.spec.steps import Step
 from elexirion_dagster.spec.triggers import Fallback, Partitions, Schedule
 from elexirion_dagster.spec.workspace import Workspace
@@ -57,9 +58,9 @@ class Pipeline(Spec):
     """How model calls and failed leaf steps are tried again where a step says nothing."""
     fallback: tuple[Fallback, ...] = ()
     """What to do after a failed run."""
-    score: dict[Name, Json] = {}
-    """Expressions that score a step's outcome."""
-    optimize: dict[str, Any] | None = None
-    """How prompts are optimised."""
-    examples: tuple[Example, ...] | str | None = None
-    """Labelled examples, or the file that holds them."""
+    score: dict[Name, Score] = {}
+    """Expressions that score what a step answered, evaluated when the run ends."""
+    optimize: Optimize | None = None
+    """How prompts are improved where an llm step says nothing."""
+    examples: dict[StepPath, Annotated[str, StringConstraints(min_length=1)]] = {}
+    """Files of labelled rows by llm step: `.jsonl`, `.yaml` or `.csv`, relative to this file and below its folder."""
