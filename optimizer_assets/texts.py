@@ -19,6 +19,11 @@ def written(value: Json) -> str:
     return value if isinstance(value, str) else json.dumps(value, sort_keys=True, ensure_ascii=False, default=dict)
 
 
+def canonical(value: Json) -> str:
+    """One text per value: `1` and `1.0` are the same, `1` and `true` are not, white space around texts is nothing."""
+    return json.dumps(_plain(value), sort_keys=True, ensure_ascii=False)
+
+
 def normal(text: str) -> str:
     """The text without what does not make another row of it: width and case of letters, amount of white space."""
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
@@ -60,3 +65,13 @@ def texts_of(value: Json) -> Iterator[str]:
     elif isinstance(value, list | tuple):
         for part in value:
             yield from texts_of(part)
+
+
+def _plain(value: Json) -> Json:
+    if isinstance(value, str):
+        return value.strip()
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, Mapping):
+        return {name: _plain(part) for name, part in value.items()}
+    return [_plain(part) for part in value] if isinstance(value, list | tuple) else value
