@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from elexirion_dagster.calls import Calls
+from elexirion_dagster.codebase.files import read_text
 from elexirion_dagster.errors import Cancelled, ElexirionError, InputError, PolicyError
 from elexirion_dagster.expressions import Engine
 from elexirion_dagster.providers.catalog import ModelRef
@@ -16,6 +17,7 @@ from elexirion_dagster.records import Json, StepError, StepResult
 from elexirion_dagster.redact import Redactor
 from elexirion_dagster.reservations import Allowance
 from elexirion_dagster.spec.base import Budget, Retry
+from elexirion_dagster.spec.files import MAX_FILE_KB
 from elexirion_dagster.spec.llm import LlmStep, Model
 from elexirion_dagster.spec.pipeline import Pipeline
 from elexirion_dagster.spec.references import References
@@ -52,8 +54,8 @@ class Pins(Protocol):
     def models(self, model: Model | None) -> tuple[ModelRef, ...]:
         """The models behind a step's `model` (None: the pipeline's) in failover order; empty when none is there."""
 
-    def slot(self, step: LlmStep, name_path: str) -> Slot:
-        """The slot of the step at a path of names such as `review.look`."""
+    def slot(self, step: LlmStep, name_path: str, item: str | None) -> Slot:
+        """The slot of the step at a path of names such as `review.look`, for this item (None: for the run)."""
 
     def env(self, pipeline: Pipeline) -> Mapping[str, str]:
         """The environment variables that a pipeline lists, as far as they are set."""
@@ -81,6 +83,13 @@ def view(result: StepResult) -> View:
     else:
         fields["results"] = Keyed(result.results)
     return View(fields)
+
+
+def file_text(record: Mapping[str, Json], name: str, granted: tuple[Path, ...]) -> str:
+    """The `.text` of a listed file, read when it is rendered; the list has bounded its size already."""
+    if name != "text" or not {"root", "path", "blob"} <= record.keys():
+        raise KeyError(name)
+    return read_text(record, granted=granted, max_kb=MAX_FILE_KB)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +128,23 @@ class Shared:
 
 
 @dataclass(frozen=True, slots=True)
+class Item:
+    """The item that a step works for: what is said of it is said again when it comes again. Files go by their path."""
+
+    key: str
+    is_file: bool
+
+    @classmethod
+    def within(cls, outer: "Item | None", key: str, value: Json) -> "Item":
+        """The item of a loop; whatever a file is cut into goes by the file."""
+        if isinstance(value, Mapping) and isinstance(value.get("path"), str):
+            return cls(value["path"], is_file=True)
+        if outer is None:
+            return cls(key, is_file=False)
+        return outer if outer.is_file else cls(f"{outer.key}/{key}", is_file=False)
+
+
+@dataclass(frozen=True, slots=True)
 class StepContext:
     """One step's place in a run. `path` names it with item keys (`review[src/a.py].look`), `names` without."""
 
@@ -129,6 +155,7 @@ class StepContext:
     run_step: Callable[[Step, "StepContext"], StepResult]
     allowance: Allowance
     deadline: float | None = None
+    item: Item | None = None
 
     def evaluate(self, value: Json) -> Json:
         """A template's value, or a list or map with every template inside evaluated."""
@@ -157,7 +184,12 @@ class StepContext:
             run_step=self.run_step,
             allowance=self.allowance,
             deadline=self.deadline,
+            item=self.item,
         )
+
+    def slot(self, step: LlmStep) -> Slot:
+        """What a step that asks a model says here."""
+        return self.shared.pins.slot(step, ".".join(self.names), self.item.key if self.item else None)
 
     def conversation(self, session: str) -> str:
         """The name under which a session is kept: inside a pipeline step it is one of its own."""
