@@ -11,7 +11,8 @@ from elexirion_dagster.rehearsal.script import Script
 from elexirion_dagster.rehearsal.server import RehearsalServer
 from elexirion_dagster.spec.children import pipeline_hash
 from elexirion_dagster.store.home import Home
-from elexirion_dagster.store.prompts import promote, save, slot_hash
+from elexirion_dagster.store.promotions import promote
+from elexirion_dagster.store.prompts import save, slot_hash
 
 ASK = "model: auto\nsteps: [{name: ask, type: llm, system: Be kind., prompt: go, output: {x: integer}}]"
 
@@ -100,7 +101,7 @@ def promoted(home, text, system, **more):
     version = save(
         home, "rehearsed", "ask", base_hash=base, system=system, examples=[], parent=None, model=None, scores={}, **more
     )
-    promote(home, "rehearsed", "ask", version.hash)
+    promote(home, "rehearsed", "ask", version.hash, why="better", by="person")
     return version.hash
 
 

@@ -13,7 +13,8 @@ from elexirion_dagster.pins import own_slot
 from elexirion_dagster.scan.plan import plan
 from elexirion_dagster.settings import Settings
 from elexirion_dagster.store.home import open_home
-from elexirion_dagster.store.prompts import promote, save
+from elexirion_dagster.store.promotions import promote
+from elexirion_dagster.store.prompts import save
 from elexirion_dagster.store.scans import known_files
 
 TEXT = """
@@ -127,7 +128,7 @@ def test_a_promoted_prompt_is_another_standard(house):
     version = save(
         home, "house", "review.look", base_hash=base, system="Better.", examples=[], parent=None, model=None, scores={}
     )
-    promote(home, "house", "review.look", version.hash)
+    promote(home, "house", "review.look", version.hash, why="better", by="person")
     assert {reason for _, reason in house.due()} == {"stale"}
     house.scan(2)
     assert house.due() == []

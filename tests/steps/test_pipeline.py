@@ -13,7 +13,8 @@ from elexirion_dagster.settings import Settings
 from elexirion_dagster.spec.children import pipeline_hash
 from elexirion_dagster.store.home import Home, open_home
 from elexirion_dagster.store.journal import lines
-from elexirion_dagster.store.prompts import promote, save, slot_hash
+from elexirion_dagster.store.promotions import promote
+from elexirion_dagster.store.prompts import save, slot_hash
 
 INLINE = """
 inputs: {word: {type: string, default: alpha}}
@@ -159,7 +160,14 @@ def test_a_named_child_uses_the_prompts_of_its_own_name_and_an_inline_one_those_
     home, base = open_home(files.home), slot_hash("Old.", [])
     for pipeline, step, system in (("child", "ask", "From child."), ("parent", "own.ask", "From parent.")):
         texts = {"base_hash": base, "system": system, "examples": [], "scores": {}}
-        promote(home, pipeline, step, save(home, pipeline, step, parent=None, model=None, **texts).hash)
+        promote(
+            home,
+            pipeline,
+            step,
+            save(home, pipeline, step, parent=None, model=None, **texts).hash,
+            why="better",
+            by="person",
+        )
     files.run("parent")
     assert [request.system for request in files.fake.requests] == ["From child.", "From parent."]
     assert {line["name"] for line in files.lines("pin")} >= {"prompt:child/ask", "prompt:own.ask"}

@@ -5,8 +5,10 @@ import pytest
 
 from elexirion_dagster.errors import InputError, StorageError
 from elexirion_dagster.store.home import open_home
-from elexirion_dagster.store.prompts import PromptVersion, Stale, current, promote, read, save, slot_hash
+from elexirion_dagster.store.promotions import promote
+from elexirion_dagster.store.prompts import PromptVersion, Stale, current, read, save, slot_hash
 
+SAID = {"why": "better", "by": "person"}
 BASE = slot_hash("You review code.", [])
 
 
@@ -27,7 +29,7 @@ def test_without_a_version_the_yaml_is_used(home):
 
 def test_a_promoted_version_is_current_and_reads_back_whole(home):
     version = saved(home)
-    promote(home, "review", "look", version.hash)
+    promote(home, "review", "look", version.hash, **SAID)
     expected = PromptVersion(
         version.hash, "review", "look", None, "fake/m", "Better.", ({"in": "é", "out": 1},), {"exact": 0.5}, BASE
     )
@@ -36,7 +38,7 @@ def test_a_promoted_version_is_current_and_reads_back_whole(home):
 
 def test_a_version_derived_from_another_text_is_stale(home):
     version = saved(home)
-    promote(home, "review", "look", version.hash)
+    promote(home, "review", "look", version.hash, **SAID)
     now = slot_hash("You review code carefully.", [])
     assert current(home, "review", "look", base_hash=now) == Stale(version, now)
 
@@ -44,7 +46,7 @@ def test_a_version_derived_from_another_text_is_stale(home):
 def test_rolling_back_is_promoting_an_earlier_version_or_the_yaml(home):
     first, second = saved(home, "One."), saved(home, "Two.")
     for each in (first.hash, second.hash, first.hash, None):
-        promote(home, "review", "look", each)
+        promote(home, "review", "look", each, **SAID)
     assert current(home, "review", "look", base_hash=BASE) is None
     history = json.loads((folder(home) / "current").read_text())["history"]
     assert [change["hash"] for change in history] == [first.hash, second.hash, first.hash, None]
@@ -65,7 +67,7 @@ def test_slots_that_differ_have_different_hashes(one):
 @pytest.mark.parametrize("change", [("Better.", "Worse."), ('"scores"', '"sores"'), ("{", "["), ("0.5", "0.9")])
 def test_a_version_edited_by_hand_is_refused(home, change):
     version = saved(home)
-    promote(home, "review", "look", version.hash)
+    promote(home, "review", "look", version.hash, **SAID)
     path = folder(home) / f"{version.hash}.json"
     path.write_text(path.read_text().replace(*change))
     with pytest.raises(StorageError, match=r"immutable|JSON object"):
@@ -74,7 +76,7 @@ def test_a_version_edited_by_hand_is_refused(home, change):
 
 def test_a_version_that_does_not_exist_cannot_be_promoted(home):
     with pytest.raises(InputError, match="no prompt version"):
-        promote(home, "review", "look", "0123456789abcdef")
+        promote(home, "review", "look", "0123456789abcdef", **SAID)
     with pytest.raises(InputError):
         read(home, "review", "look", "../../../etc/passwd")
     assert current(home, "review", "look", base_hash=BASE) is None
@@ -86,7 +88,7 @@ def test_names_that_are_paths_are_refused(home):
 
 
 def test_a_damaged_pointer_is_told(home):
-    promote(home, "review", "look", saved(home).hash)
+    promote(home, "review", "look", saved(home).hash, **SAID)
     (folder(home) / "current").write_text("{}")
     with pytest.raises(StorageError, match="should hold `hash`"):
         current(home, "review", "look", base_hash=BASE)
@@ -94,7 +96,7 @@ def test_a_damaged_pointer_is_told(home):
 
 def test_promotions_at_the_same_time_all_stay_in_the_history(home):
     versions = [saved(home, f"{number}").hash for number in range(8)]
-    threads = [threading.Thread(target=promote, args=(home, "review", "look", each)) for each in versions]
+    threads = [threading.Thread(target=promote, args=(home, "review", "look", each), kwargs=SAID) for each in versions]
     for thread in threads:
         thread.start()
     for thread in threads:
