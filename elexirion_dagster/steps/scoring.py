@@ -43,7 +43,7 @@ def record_scores(pipeline: Pipeline, scope: Scope, shared: Shared, *, prefix: s
                 step=score.of,
                 path=prefix + answer.path,
                 name=name,
-                by="expression",
+                source="expression",
                 value=value,
                 error=None if error is None else shared.redactor.text(error),
             )

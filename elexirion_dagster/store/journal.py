@@ -19,7 +19,7 @@ A line is `{"v": 1, "kind": …, "ts": "…Z", "root_run": …, "run": …, …f
 | `findings` | path, findings, unparsed, tools |
 | `scanned` | path, pipeline, repo, root, commit, branch, night, ruleset, model, prompt_version, files, renamed, deleted |
 | `suppressions` | pipeline, repo, commit, entries |
-| `score` | pipeline, step, path, name, by, value, error, comment, about |
+| `score` | pipeline, step, path, name, source, value, error, comment, about |
 | `feedback` | finding, pipeline, repo, fingerprint, path, tool, rule, verdict, reason, owner, expires, comment |
 | `outputs` | outputs |
 | `workspace` | path, kept |
@@ -42,7 +42,7 @@ orders scans where the clock does not; without it every root run is a scan of it
 repository's file said as a whole: {fingerprint, path, reason, owner, expires}. `feedback` is a person's word on one
 finding (the id in `finding_states`): suppressed, accepted (it is right), rejected (it is wrong); or on one answer, with
 about, pipeline, step, step_path, score (0 to 1), comment, expected in place of those fields. `score` is what an
-expression of the pipeline or a word on a finding (`by`: expression, finding) gives the answer at `path`, from 0 to 1;
+expression of the pipeline or a word on a finding (`source`: expression, finding) gives the answer at `path`, from 0 to 1;
 without a `value` its `error` says why there is none. `about` is the root run of the answer where the line is in another.
 Of the pins, `prompt:NAME` is the version of a step's slot, and `canary:NAME` (hash, share, since) the one on trial.
 """  # noqa: E501  a table row is one line

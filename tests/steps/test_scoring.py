@@ -30,7 +30,7 @@ def test_each_item_of_a_for_each_is_scored_with_what_its_steps_answered(start):
     run = start(EACH % f'small: {{of: review.look, value: "{value}"}}', rules=ANSWERS)
     assert scores(run) == [("review[a].look", "small", 1.0, None), ("review[b].look", "small", 0.0, None)]
     line = run.lines("score")[0]
-    assert (line["pipeline"], line["step"], line["by"]) == ("rehearsed", "review.look", "expression")
+    assert (line["pipeline"], line["step"], line["source"]) == ("rehearsed", "review.look", "expression")
 
 
 @pytest.mark.parametrize(
