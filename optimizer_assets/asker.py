@@ -246,7 +246,3 @@ def _bad_metric(row: Row, came: str) -> InputError:
         mend="Correct `optimize.metric`; an answer that is wrong is worth 0.",
     )
 
-
-def shown_answer(answer: Json) -> str:
-    """An answer as people and models read it."""
-    return answer if isinstance(answer, str) else json.dumps(answer, ensure_ascii=False)
