@@ -1,4 +1,4 @@
-"""Two prompts on the same rows: is one better, not worse, cheaper; with exact and resampled figures. Pure arithmetic."""
+"""Two prompts on the same rows: is one better, is one not worse. Exact and resampled figures, pure arithmetic."""
 
 import math
 import random
@@ -48,7 +48,7 @@ class Paired:
 
 
 def pair(base: Sequence[Tried], new: Sequence[Tried], value: Callable[[Tried], float]) -> Paired:
-    """The changes of a value, row by row and then by group. InputError when the rows are not the same ones, once each."""
+    """The changes of a value, row by row, then by group. InputError when the rows are not the same, once each."""
     keys, others = [one.row.key for one in base], [one.row.key for one in new]
     if not keys or sorted(keys) != sorted(others) or len({*keys}) != len(keys):
         raise InputError(
@@ -84,7 +84,7 @@ def sign_p(wins: int, losses: int) -> float:
 
 
 def net_wins_needed(discordant: int, alpha: float) -> int | None:
-    """The fewest net wins among so many rows that changed that chance gives with at most `alpha`; None: too few rows."""
+    """The fewest net wins among so many changed rows that chance gives with at most `alpha`; None: too few rows."""
     for losses in range(discordant // 2, -1, -1):
         if sign_p(discordant - losses, losses) <= alpha:
             return discordant - 2 * losses
