@@ -40,7 +40,8 @@ class Call:
 
     `build` makes the request for one model; `allowance` holds the budgets of its step and run; `inputs` are the
     structured values the template referred to and `prompt_version` the version of the slot, both recorded for
-    learning; `hearing`, entered per attempt, hears text.
+    learning; `hearing`, entered per attempt, hears text. `slot` is the address of the prompt in the `pipeline` whose
+    it is.
     """
 
     path: str
@@ -50,6 +51,8 @@ class Call:
     allowance: Allowance
     inputs: Mapping[str, Json] = field(default_factory=dict)
     prompt_version: str | None = None
+    pipeline: str | None = None
+    slot: str | None = None
     hearing: Callable[[], AbstractContextManager[Callable[[str], None] | None]] = nullcontext
 
 
@@ -107,6 +110,8 @@ class _Asking:
             "call_id": call_id,
             "attempt": attempt,
             "path": self.call.path,
+            "pipeline": self.call.pipeline,
+            "slot": self.call.slot,
             "request_hash": self.prepared.request_hash,
             "occurrence": self.prepared.occurrence,
             "provider": self.prepared.model.provider,

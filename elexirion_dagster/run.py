@@ -14,7 +14,6 @@ from types import MappingProxyType
 from typing import Any
 
 from elexirion_dagster.calls import Calls
-from elexirion_dagster.codebase.files import read_text
 from elexirion_dagster.codebase.selection import Batch
 from elexirion_dagster.errors import ElexirionError, InputError
 from elexirion_dagster.expressions import Engine
@@ -34,13 +33,13 @@ from elexirion_dagster.scan.under_way import ScanUnderWay
 from elexirion_dagster.settings import Settings
 from elexirion_dagster.spec.base import Amounts
 from elexirion_dagster.spec.children import NO_PIPELINES, Pipelines, may_ask_model, pipeline_hash
-from elexirion_dagster.spec.files import MAX_FILE_KB
 from elexirion_dagster.spec.pipeline import Pipeline
 from elexirion_dagster.spec.references import References
 from elexirion_dagster.spec.steps import Step
 from elexirion_dagster.steps.children import Children
-from elexirion_dagster.steps.context import Shared, StepContext, view
+from elexirion_dagster.steps.context import Shared, StepContext, file_text, view
 from elexirion_dagster.steps.partials import Partials
+from elexirion_dagster.steps.scoring import record_scores
 from elexirion_dagster.steps.threads import Threads
 from elexirion_dagster.store.holding import Held
 from elexirion_dagster.store.home import Home, open_home
@@ -96,6 +95,7 @@ class Run:
         self.settings = settings
         self.cancelled = threading.Event()
         self._well: dict[str, bool] = {}
+        self._results: dict[str, StepResult] = {}
         self.kept: str | None = None
         self._recovery = Recovery.from_tags(info.tags)
         complete = complete_inputs(pipeline, info.inputs)
@@ -184,7 +184,7 @@ class Run:
         budget = self._budget
         threads = self._recovery.threads(self.pipeline.limits.threads or self.settings.max_threads)
         places = (*granted(self.pipeline, self.inputs), workspace)
-        engine = Engine(lazy=lambda record, name: _file_text(record, name, places))
+        engine = Engine(lazy=lambda record, name: file_text(record, name, places))
         return Shared(
             root_run=self.info.root_run,
             engine=engine,
@@ -279,6 +279,8 @@ class Run:
             )
             with self._shared.threads.seat(deadline=self._deadline, cancelled=self.cancelled):
                 result = self._runner(step, ctx)
+        if self.pipeline.score:
+            self._results |= {**upstream, step.name: result}
         self._well[step.name] = result.status != "failed" or step.continue_on_error
         return result
 
@@ -323,15 +325,12 @@ class Run:
         self.cancelled.set()
 
     def close(self) -> None:
-        """Let go of connections and the journal file."""
-        self._opened.close()
-
-
-def _file_text(record: Mapping[str, Json], name: str, granted: tuple[Path, ...]) -> str:
-    """The `.text` of a listed file, read when it is rendered; the list has bounded its size already."""
-    if name != "text" or not {"root", "path", "blob"} <= record.keys():
-        raise KeyError(name)
-    return read_text(record, granted=granted, max_kb=MAX_FILE_KB)
+        """Score what was answered, as far as its values are there; let go of connections and the journal file."""
+        with self._opened:
+            done = [step.name for step in self.pipeline.steps if step.name in self._results]
+            if done:
+                upstream = {name: self._results.pop(name) for name in done}
+                record_scores(self.pipeline, self.scope(upstream), self._shared)
 
 
 def _deadline(budget: Amounts) -> float | None:

@@ -11,8 +11,8 @@ from elexirion_dagster.spec.llm import LlmStep
 from elexirion_dagster.store.learning import Row
 from optimizer_assets.metrics import Metric
 
-How = Literal["base", "instructions", "gepa", "bootstrap", "labelled", "combined"]
-"""Where a candidate comes from."""
+How = Literal["base", "instructions", "gepa", "bootstrap", "combined"]
+"""Where a candidate comes from: the slot as it is, a given text, reflection, examples, or a text with examples."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +71,15 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class Iteration:
-    """One proposal, from 1 on (0 is the base). `usd` and `calls` are what was spent up to here."""
+    """One round of proposing and trying, from 1 on; 0 is what was there before: the base and the given instructions.
+
+    `validation` None: the candidate was dropped after a few rows and never measured on all of them. `best` is the best
+    quality so far; `usd` and `calls` are what was spent up to here.
+    """
 
     number: int
     candidate: Candidate
-    validation: float
+    validation: float | None
     best: float
     usd: float | None
     calls: int
@@ -86,12 +90,16 @@ class Iteration:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """All candidates measured on the validation rows, the base first, and the way there."""
+    """All candidates measured on the validation rows, the base first, and the way there.
+
+    `notes` say what did not go as planned: proposals that could not be used, a budget that ended the search.
+    """
 
     candidates: tuple[Measured, ...]
     iterations: tuple[Iteration, ...]
     calls: int
     usd: float | None
+    notes: tuple[str, ...] = ()
 
 
 Listen = Callable[[Iteration], None]

@@ -71,6 +71,8 @@ class State:
                 self._speaking.discard(line["path"])
                 cost = line.get("cost_usd")
                 self.cost_usd = None if cost is None or self.cost_usd is None else self.cost_usd + cost
+            case "score" if line["error"]:
+                self.notices.append(f"{line['path']}: {line['error']}")
             case "call_failed":
                 self.failed_calls += 1
                 self.asking = None

@@ -10,6 +10,7 @@ from elexirion_dagster.expressions import Engine
 from elexirion_dagster.records import Json
 from elexirion_dagster.spec.base import StepBase
 from elexirion_dagster.spec.check_children import check_children
+from elexirion_dagster.spec.check_learning import check_learning, seen_beside
 from elexirion_dagster.spec.check_root import check_root
 from elexirion_dagster.spec.children import NO_PIPELINES, Pipelines, child_of
 from elexirion_dagster.spec.edges import assigned, cycle, edges
@@ -19,6 +20,7 @@ from elexirion_dagster.spec.partitioning import faults as partition_faults
 from elexirion_dagster.spec.pipeline import Pipeline
 from elexirion_dagster.spec.references import Chain, Expression, asks_inside, chains_of, expressions, texts
 from elexirion_dagster.spec.sessions import faults as session_faults
+from elexirion_dagster.spec.slots import slots
 from elexirion_dagster.spec.steps import (
     ForEachStep,
     PipelineStep,
@@ -68,6 +70,8 @@ def check(pipeline: Pipeline, engine: Engine, pipelines: Pipelines = NO_PIPELINE
         *check_children(pipeline, engine, pipelines),
         *_check_workspace(pipeline, engine, pipelines),
         *check_root(pipeline),
+        *check_learning(pipeline, engine),
+        *_check_scores(pipeline, engine),
         *(Issue(*found) for found in partition_faults(pipeline, engine)),
     ]
 
@@ -296,6 +300,16 @@ def _check_outputs(pipeline: Pipeline, outputs: Mapping[str, Json], at: Path, en
     scope = replace(_start(pipeline), steps={step.name: step for step in pipeline.steps}, vars=_all_vars(pipeline))
     for text in texts(dict(outputs), at):
         yield from _check_expression(text, (), scope, engine)
+
+
+def _check_scores(pipeline: Pipeline, engine: Engine) -> Iterator[Issue]:
+    """The templates of scores, which see what the run has at its end, and what is around the step they score."""
+    around = {slot.step: seen_beside(slot) for slot in slots(pipeline)} if pipeline.score else {}
+    start = replace(_start(pipeline), vars=_all_vars(pipeline))
+    for name, score in pipeline.score.items():
+        inner, local = around.get(score.of, ({}, frozenset()))
+        scope = replace(start, steps={**{step.name: step for step in pipeline.steps}, **inner}, local=local)
+        yield from _check_expression(Expression((), score.value, "template"), ("score", name, "value"), scope, engine)
 
 
 def _check_workspace(pipeline: Pipeline, engine: Engine, pipelines: Pipelines) -> Iterator[Issue]:

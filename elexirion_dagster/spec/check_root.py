@@ -1,4 +1,4 @@
-"""What may be wrong with a document's root keys beside its steps: name, schedule, keys that nothing acts on."""
+"""What may be wrong with a document's root keys beside its steps: name, schedule, fallback."""
 
 from collections.abc import Iterator
 from keyword import iskeyword
@@ -27,16 +27,11 @@ KEPT_BY_DAGSTER = frozenset(
     ]
 )
 """Words that Dagster 1.13 allows as no job's name (its DISALLOWED_NAMES), besides Python's own."""
-_INERT = {
-    "score": "outcomes are recorded without scores",
-    "optimize": "prompts stay as written",
-    "examples": "prompts stay as written",
-}
 
 
 def check_root(pipeline: Pipeline) -> list[Issue]:
     """Everything wrong with the root keys."""
-    return [*_check_name(pipeline), *_check_schedule(pipeline), *_check_fallback(pipeline), *_inert(pipeline)]
+    return [*_check_name(pipeline), *_check_schedule(pipeline), *_check_fallback(pipeline)]
 
 
 def _check_name(pipeline: Pipeline) -> Iterator[Issue]:
@@ -60,11 +55,3 @@ def _check_fallback(pipeline: Pipeline) -> Iterator[Issue]:
             yield Issue((*at, "run"), f"{pipeline.name} would run itself after it failed", "Use `change` or `wait`.")
         if rule.split and not any(isinstance(step, ForEachStep) for step in pipeline.steps):
             yield Issue((*at, "split"), "there is no top-level for_each whose items could be split", "Use `change`.")
-
-
-def _inert(pipeline: Pipeline) -> Iterator[Issue]:
-    for key, instead in _INERT.items():
-        if key in pipeline.model_fields_set:
-            yield Issue(
-                (key,), f"`{key}` is understood but nothing acts on it in this version: {instead}", warning=True
-            )

@@ -4,12 +4,14 @@ from typing import Annotated, Literal
 
 from pydantic import Discriminator, Field, StringConstraints, Tag, field_validator
 
+from elexirion_dagster.errors import ExpressionError
 from elexirion_dagster.records import Json
 from elexirion_dagster.spec.base import Model, Spec
 
 StepPath = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*$", max_length=400)]
 """Names from the top-level step to the llm step, such as `review.look`."""
 Objective = Literal["quality", "cost", "latency"]
+_SHOWN_CHARS = 80
 _KINDS = ("exact", "f1", "expression", "judge")
 
 
@@ -109,11 +111,11 @@ class Optimize(Spec):
     objectives: tuple[Objective, ...] = Field(default=("quality", "cost"), min_length=1)
     """What counts besides the limits."""
     limits: OptimizeLimits = OptimizeLimits()
-    """What a new prompt must stay within."""
+    """What answers may cost and how long they may take with a new prompt."""
     min_rows: int = Field(default=30, ge=1, le=100_000)
     """Fewer usable rows are refused."""
     budget: OptimizeBudget = OptimizeBudget()
-    """What one optimisation may spend."""
+    """What improving this prompt may cost each time."""
     optimizer: Literal["auto", "gepa", "bootstrap"] = "auto"
     """How candidates are found: by reflection on failures, by examples, or what the rows allow."""
     model: Model | None = None
@@ -142,6 +144,14 @@ class Score(Spec):
     """The llm step, as a path of names such as `review.look`."""
     value: str = Field(min_length=1)
     """Template that gives true, false or a number from 0 to 1; inside a for_each it is asked once per item."""
+
+
+def as_score(value: Json, template: str) -> float:
+    """What a score's or a metric's template came to, from 0 to 1. Raises ExpressionError that names the template."""
+    if isinstance(value, bool | int | float) and 0 <= value <= 1:
+        return float(value)
+    came = repr(value) if len(repr(value)) <= _SHOWN_CHARS else f"{repr(value)[:_SHOWN_CHARS]}…"
+    raise ExpressionError(f"expected true, false or a number from 0 to 1, came {came}, in `{template}`")
 
 
 def merged(outer: Optimize | None, inner: Optimize | None) -> Optimize | None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from elexirion_dagster.calls import Calls
+from elexirion_dagster.codebase.files import read_text
 from elexirion_dagster.errors import Cancelled, ElexirionError, InputError, PolicyError
 from elexirion_dagster.expressions import Engine
 from elexirion_dagster.providers.catalog import ModelRef
@@ -16,6 +17,7 @@ from elexirion_dagster.records import Json, StepError, StepResult
 from elexirion_dagster.redact import Redactor
 from elexirion_dagster.reservations import Allowance
 from elexirion_dagster.spec.base import Budget, Retry
+from elexirion_dagster.spec.files import MAX_FILE_KB
 from elexirion_dagster.spec.llm import LlmStep, Model
 from elexirion_dagster.spec.pipeline import Pipeline
 from elexirion_dagster.spec.references import References
@@ -81,6 +83,13 @@ def view(result: StepResult) -> View:
     else:
         fields["results"] = Keyed(result.results)
     return View(fields)
+
+
+def file_text(record: Mapping[str, Json], name: str, granted: tuple[Path, ...]) -> str:
+    """The `.text` of a listed file, read when it is rendered; the list has bounded its size already."""
+    if name != "text" or not {"root", "path", "blob"} <= record.keys():
+        raise KeyError(name)
+    return read_text(record, granted=granted, max_kb=MAX_FILE_KB)
 
 
 @dataclass(frozen=True, slots=True)

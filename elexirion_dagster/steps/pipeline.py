@@ -12,6 +12,7 @@ from elexirion_dagster.spec.pipeline import Pipeline
 from elexirion_dagster.spec.steps import PipelineStep
 from elexirion_dagster.steps.children import Child
 from elexirion_dagster.steps.context import Scope, Shared, StepContext, View, view
+from elexirion_dagster.steps.scoring import record_scores
 from elexirion_dagster.steps.sequence import sequel_of, with_inner
 
 
@@ -92,6 +93,7 @@ class _UnderWay:
     def result(self) -> StepResult:
         """The whole; what went wrong with its outputs does not hide what its steps cost."""
         self._run()
+        record_scores(self._child.pipeline, self._seen(), self._ctx.shared, prefix=f"{self._ctx.path}.")
         done = [step for step in self._steps if step.name in self._results]
         views = {step.name: self._views[step.name] for step in done}
         sequel = sequel_of(done, [self._results[step.name] for step in done], views, {})
@@ -137,6 +139,9 @@ class _UnderWay:
 
     def _outputs(self) -> Json:
         wanted = self._child.pipeline.outputs if self._step.outputs is None else self._step.outputs
-        scope = self._scope(tuple(step.name for step in self._steps))
         shared = self._ctx.shared
-        return shared.redactor.tree(shared.engine.evaluate_tree(dict(wanted), scope))
+        return shared.redactor.tree(shared.engine.evaluate_tree(dict(wanted), self._seen()))
+
+    def _seen(self) -> Scope:
+        """What templates see after all that was done."""
+        return self._scope(tuple(step.name for step in self._steps if step.name in self._results))

@@ -19,6 +19,7 @@ A line is `{"v": 1, "kind": …, "ts": "…Z", "root_run": …, "run": …, …f
 | `findings` | path, findings, unparsed, tools |
 | `scanned` | path, pipeline, repo, root, commit, branch, night, ruleset, model, prompt_version, files, renamed, deleted |
 | `suppressions` | pipeline, repo, commit, entries |
+| `score` | pipeline, step, path, name, source, value, error, comment, about |
 | `feedback` | finding, pipeline, repo, fingerprint, path, tool, rule, verdict, reason, owner, expires, comment |
 | `outputs` | outputs |
 | `workspace` | path, kept |
@@ -39,7 +40,10 @@ how long calls take; the `reply` is what counts. A `tool_intent` is there only f
 `commit` is null for a working tree. Batches of one scan share their `night`, the number from `scans.next_night`: it
 orders scans where the clock does not; without it every root run is a scan of its own. `suppressions` is what the
 repository's file said as a whole: {fingerprint, path, reason, owner, expires}. `feedback` is a person's word on one
-finding (the id in `finding_states`): suppressed, accepted (it is right), rejected (it is wrong).
+finding (the id in `finding_states`): suppressed, accepted (it is right), rejected (it is wrong); or on one answer, with
+about, pipeline, step, step_path, score (0 to 1), comment, expected in place of those fields. `score` is what an
+expression of the pipeline or a word on a finding (`source`: expression, finding) gives the answer at `path`, from 0 to 1;
+without a `value` its `error` says why there is none. `about` is the root run of the answer where the line is in another.
 """  # noqa: E501  a table row is one line
 
 import fcntl
@@ -76,6 +80,7 @@ Kind = Literal[
     "findings",
     "scanned",
     "suppressions",
+    "score",
     "feedback",
     "outputs",
     "workspace",

@@ -8,7 +8,7 @@ empties the tables and `_files`: the next ingest then reads the whole journal.
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from elexirion_dagster.store import recovery_tables, scan_tables
+from elexirion_dagster.store import learning_tables, recovery_tables, scan_tables
 
 if TYPE_CHECKING:
     import duckdb
@@ -122,7 +122,7 @@ FROM failures LEFT JOIN runs USING (root_run, run) GROUP BY ALL;
 
 
 _FIRST = ("_files", "run_starts", "run_ends", "run_outputs", "intents", "answers", "steps", "findings")
-TABLES = (*_FIRST, *scan_tables.LINES, *recovery_tables.LINES)
+TABLES = (*_FIRST, *scan_tables.LINES, *recovery_tables.LINES, *learning_tables.LINES)
 """What ingest fills from lines."""
 
 
@@ -146,11 +146,17 @@ def m004_recoveries(connection: "duckdb.DuckDBPyConnection") -> None:
     connection.execute(recovery_tables.CREATE)
 
 
+def m005_learning(connection: "duckdb.DuckDBPyConnection") -> None:
+    """Say whose slot a call was, and what was thought of the answer."""
+    connection.execute(learning_tables.CREATE)
+
+
 MIGRATIONS: tuple[Callable[["duckdb.DuckDBPyConnection"], None], ...] = (
     m001_tables,
     m002_views,
     m003_scans,
     m004_recoveries,
+    m005_learning,
 )
 
 

@@ -20,6 +20,14 @@ _AS_IT_IS = {
     "adoption": "adoptions",
 }
 
+_SAID = {
+    "suppressions": ("repo",),
+    "feedback": ("repo", "finding", "verdict"),
+    "feedback on an answer": ("about", "pipeline", "step", "step_path"),
+    "score": ("pipeline", "step", "path", "name"),
+}
+"""Fields that must be texts."""
+
 
 def rows(fields: Mapping[str, Json]) -> Iterator[tuple[str, Row]]:
     """Yield table names and rows; a row may hold more than the table's columns.
@@ -42,9 +50,10 @@ def rows(fields: Mapping[str, Json]) -> Iterator[tuple[str, Row]]:
             yield from _found(fields)
         case "scanned":
             yield from _scanned(fields)
-        case "suppressions" | "feedback" as kind:
-            _texts(fields, "repo", *(("finding", "verdict") if kind == "feedback" else ()))
-            yield kind, fields
+        case "suppressions" | "feedback" | "score" as kind:
+            on_answer = kind == "feedback" and "step_path" in fields
+            _texts(fields, *_SAID["feedback on an answer" if on_answer else kind])
+            yield "marks" if kind == "score" else kind, fields
 
 
 def _replied(fields: Row, reply: Row) -> Row:

@@ -138,6 +138,8 @@ class Asking:
             allowance=self._ctx.allowance,
             inputs=question.inputs,
             prompt_version=question.version,
+            pipeline=shared.under_way[-1],
+            slot=".".join(self._ctx.names),
             hearing=lambda: shared.partials.hearing(question.path),
         )
         answer = shared.calls.send(call, deadline=self._ctx.deadline, tally=self._tally)
