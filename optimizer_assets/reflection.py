@@ -89,7 +89,10 @@ class _Adapter:
         self.unusable: list[str] = []
 
     def evaluate(
-        self, batch: list[Row], candidate: dict[str, str], capture_traces: bool = False  # noqa: ARG002, FBT001, FBT002 - gepa's
+        self,
+        batch: list[Row],
+        candidate: dict[str, str],
+        capture_traces: bool = False,  # noqa: ARG002, FBT001, FBT002 - gepa's
     ) -> Any:
         """Try a text on rows."""
         return self.batch_evaluate([(candidate, batch)])[0]
@@ -117,7 +120,10 @@ class _Adapter:
         return with_text(self._program, texts[_NAME]).candidate()
 
     def make_reflective_dataset(
-        self, candidate: dict[str, str], eval_batch: Any, components_to_update: list[str]  # noqa: ARG002 - gepa's
+        self,
+        candidate: dict[str, str],
+        eval_batch: Any,
+        components_to_update: list[str],  # noqa: ARG002 - gepa's
     ) -> dict[str, list[dict[str, Json]]]:
         """What the writer of instructions sees: values cut to size, answers, and what was said of them."""
         return {name: [_shown(self._search, one) for one in eval_batch.trajectories] for name in components_to_update}
@@ -157,7 +163,9 @@ def better(objectives: frozenset[str], before: Sequence[Tried], after: Sequence[
     was, now = sum(one.score for one in before), sum(one.score for one in after)
     if now != was:
         return now > was
-    cheaper = "cost" in objectives and _falls([cost_of(one) for one in before], [cost_of(one) for one in after], CHEAPER)
+    cheaper = "cost" in objectives and _falls(
+        [cost_of(one) for one in before], [cost_of(one) for one in after], CHEAPER
+    )
     return cheaper or (
         "latency" in objectives
         and _falls([one.latency_s or 0.0 for one in before], [one.latency_s or 0.0 for one in after], FASTER)
