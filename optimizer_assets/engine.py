@@ -22,9 +22,9 @@ _INSTRUCTION_TOKENS = 8_000
 
 
 class Passed(BaseException):  # noqa: N818 - nothing failed in dspy; it is only passed through
-    """Carries an error of ours through dspy and gepa, which swallow every Exception and report success."""
+    """Carries an error through dspy and gepa, which swallow every Exception and report success."""
 
-    def __init__(self, error: ElexirionError) -> None:
+    def __init__(self, error: Exception) -> None:
         super().__init__(str(error))
         self.error = error
 

@@ -12,9 +12,9 @@ from itertools import zip_longest
 from elexirion_dagster.prompting.parse import checker
 from elexirion_dagster.records import Json
 from elexirion_dagster.store.learning import Row
-from optimizer_assets.asker import shown_answer
 from optimizer_assets.search import Search
 from optimizer_assets.task import Candidate, How
+from optimizer_assets.texts import written
 
 GOOD = 0.99
 """What an answer must be worth to be shown as an example."""
@@ -54,7 +54,7 @@ def good_examples(search: Search) -> tuple[Example, ...]:
     pairs = ((search.asker.turns.user(row), answer) for row, answer in answers if answer is not None)
     redact = search.asker.channel.redactor
     clean = ((redact.text(user), redact.tree(answer)) for user, answer in pairs)
-    return tuple(pair for pair in clean if len(pair[0]) + len(shown_answer(pair[1])) <= MOST_CHARS)
+    return tuple(pair for pair in clean if len(pair[0]) + len(written(pair[1])) <= MOST_CHARS)
 
 
 def _known(search: Search, row: Row, fits: Callable[[Json], bool]) -> Json | None:
@@ -89,7 +89,7 @@ def _kinds(pool: Sequence[Example]) -> list[list[Example]]:
     """The examples by answer where answers are of few kinds, else all together."""
     kinds = defaultdict[str, list[Example]](list)
     for example in pool:
-        kinds[shown_answer(example[1])].append(example)
+        kinds[written(example[1])].append(example)
     return list(kinds.values()) if len(kinds) <= MOST_KINDS else [list(pool)]
 
 
@@ -97,7 +97,7 @@ def _within(chosen: Sequence[Example]) -> tuple[Example, ...]:
     """As many of them as a prompt should hold."""
     kept, left = list[Example](), MOST_TOTAL_CHARS
     for user, answer in chosen:
-        left -= len(user) + len(shown_answer(answer))
+        left -= len(user) + len(written(answer))
         if left >= 0:
             kept.append((user, answer))
     return tuple(kept)

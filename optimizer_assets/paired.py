@@ -1,9 +1,10 @@
-"""Two prompts on the same rows: is one better, not worse, cheaper; with exact and resampled figures. Pure arithmetic."""
+"""Two prompts on the same rows: is one better, is one not worse. Exact and resampled figures, pure arithmetic."""
 
 import math
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from elexirion_dagster.errors import InputError
 from optimizer_assets.task import Tried
@@ -48,7 +49,7 @@ class Paired:
 
 
 def pair(base: Sequence[Tried], new: Sequence[Tried], value: Callable[[Tried], float]) -> Paired:
-    """The changes of a value, row by row and then by group. InputError when the rows are not the same ones, once each."""
+    """The changes of a value, row by row, then by group. InputError when the rows are not the same, once each."""
     keys, others = [one.row.key for one in base], [one.row.key for one in new]
     if not keys or sorted(keys) != sorted(others) or len({*keys}) != len(keys):
         raise InputError(
@@ -84,7 +85,7 @@ def sign_p(wins: int, losses: int) -> float:
 
 
 def net_wins_needed(discordant: int, alpha: float) -> int | None:
-    """The fewest net wins among so many rows that changed that chance gives with at most `alpha`; None: too few rows."""
+    """The fewest net wins among so many changed rows that chance gives with at most `alpha`; None: too few rows."""
     for losses in range(discordant // 2, -1, -1):
         if sign_p(discordant - losses, losses) <= alpha:
             return discordant - 2 * losses
@@ -93,13 +94,15 @@ def net_wins_needed(discordant: int, alpha: float) -> int | None:
 
 def bounds(paired: Paired, alpha: float, *, seed: int) -> tuple[float, float]:
     """The mean change as a paired bootstrap over groups sees it: `alpha` of the resamples lie below, `alpha` above."""
-    chance = random.Random(seed)  # noqa: S311 - resampling, not secrets
-    everything = range(paired.units)
-    means = []
-    for _ in range(RESAMPLES):
-        drawn = chance.choices(everything, k=paired.units)
-        rows = sum(map(paired.sizes.__getitem__, drawn))
-        means.append(sum(map(paired.changes.__getitem__, drawn)) / rows)
-    means.sort()
+    change, size = paired.changes.__getitem__, paired.sizes.__getitem__
+    means = sorted(sum(map(change, drawn)) / sum(map(size, drawn)) for drawn in _draws(paired.units, seed))
     cut = min(int(alpha * RESAMPLES), RESAMPLES // 2 - 1)
     return means[cut], means[-1 - cut]
+
+
+@lru_cache(maxsize=2)
+def _draws(units: int, seed: int) -> list[list[int]]:
+    """Which groups each resample holds; kept, because a holdout is looked at several times."""
+    chance = random.Random(seed)  # noqa: S311 - resampling, not secrets
+    everything = range(units)
+    return [chance.choices(everything, k=units) for _ in range(RESAMPLES)]

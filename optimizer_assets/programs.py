@@ -91,6 +91,8 @@ def tried(program: StepProgram, row: Row) -> Tried:
     try:
         found: Tried = program(row=row).tried
     except Passed as passed:
+        if not isinstance(passed.error, ElexirionError):
+            raise
         return program.scope.asker.failed(row, passed.error)
     return found
 

@@ -23,7 +23,7 @@ def nested(inputs: Mapping[str, Json]) -> dict[str, Any]:
 def scope_of(inputs: Mapping[str, Json], *, answer: Json, expected: Json) -> dict[str, Any]:
     """What a metric's template may refer to: `answer`, `expected`, and `inputs` with all that the prompt referred to.
 
-    What the prompt calls `inputs.message` is `inputs.message` here too, what it calls `file.text` is `inputs.file.text`.
+    What the prompt calls `inputs.message` keeps that name; what it calls `file.text` is `inputs.file.text` here.
     """
     scope = nested(inputs)
     own = scope.pop("inputs", {})

@@ -11,7 +11,7 @@ from elexirion_dagster.records import Json
 
 GRAM_CHARS = 5
 _SKETCH = 400
-_WORD = re.compile(r"\w+")
+_WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]|[^\W\u3040-\u30ff\u3400-\u9fff]+")
 
 
 def written(value: Json) -> str:
@@ -30,7 +30,7 @@ def normal(text: str) -> str:
 
 
 def words(text: str) -> list[str]:
-    """The words of a text in order, letters folded."""
+    """The words of a text in order, letters folded; signs of languages without spaces one by one."""
     return _WORD.findall(normal(text))
 
 

@@ -24,6 +24,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "schema": ("pipelines.schema", "The JSON Schema of pipelines, for editors."),
     "models": ("models.models", "Models that run inside the process: list them, pull one."),
     "outcomes": ("outcomes.outcomes", "What runs left behind, from the DuckDB tables."),
+    "feedback": ("feedback.feedback", "Say what an answer of a run was worth, and what would have been right."),
     "findings": ("findings.findings", "Findings from scan to scan: list, suppress, accept, reject."),
     "recoveries": ("recoveries.recoveries", "What was done about failed runs; take over what was parked."),
     "health": ("health.health", "How providers, pipelines and the queue are."),

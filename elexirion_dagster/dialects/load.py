@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from elexirion_dagster.dialects.examples import missing_examples
 from elexirion_dagster.dialects.library import NO_FILES, Library
 from elexirion_dagster.dialects.pipeline_ex.notes import Note
 from elexirion_dagster.dialects.pipeline_ex.structure import is_theirs, translate
@@ -114,9 +115,11 @@ def _shaped(document: Document) -> Pipeline:
 def _loaded(document: Document, pipeline: Pipeline, library: Library) -> Loaded:
     """The pipeline, checked together with those it may run, whose faults stand after its own."""
     family = library.family(document, pipeline)
-    faults, warnings = [], []
+    faults: list[Problem] = []
+    warnings: list[Problem] = []
     for index, (source, member) in enumerate(family.members.values()):
         issues = check(member, Engine(), family.pipelines)
+        faults += missing_examples(source, member)
         for issue in sorted(issues, key=lambda issue: source.position(issue.path)):
             found = source.problem(issue.message, issue.path, issue.mend)
             if not issue.warning:

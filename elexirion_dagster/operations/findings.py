@@ -13,6 +13,7 @@ from elexirion_dagster.settings import Settings
 from elexirion_dagster.store.database import ingest
 from elexirion_dagster.store.home import Home, open_home
 from elexirion_dagster.store.journal import JournalWriter
+from elexirion_dagster.store.naming import named_by
 from elexirion_dagster.store.scans import with_fingerprint, with_states
 
 LIVING: tuple[FindingState, ...] = ("new", "reopened", "open")
@@ -92,7 +93,9 @@ def _check(word: Word) -> None:
 
 
 def _journal(home: Home, findings: Sequence[Mapping[str, Json]], word: Word) -> None:
-    """Write the word into the day's root run of its own."""
+    """Write the word into the day's root run of its own; it scores the answers that named the finding."""
+    score = {"accepted": 1.0, "rejected": 0.0}.get(word.verdict)
+    answers = [] if score is None else [(one, answer) for one in findings for answer in named_by(home, one)]
     said = Redactor().tree({"reason": word.reason, "owner": word.owner, "comment": word.comment})
     said |= {"verdict": word.verdict, "expires": word.until and word.until.isoformat()}
     run = f"findings-{datetime.now(UTC):%Y-%m-%d}"
@@ -100,3 +103,6 @@ def _journal(home: Home, findings: Sequence[Mapping[str, Json]], word: Word) -> 
         for one in findings:
             place = {name: one[name] for name in ("finding", "pipeline", "repo", "fingerprint", "path", "tool", "rule")}
             journal.append("feedback", durable=True, **place, **said)
+        for one, answer in answers:
+            given: Record = {"name": f"finding {one['finding']}", "source": "finding", "value": score, "error": None}
+            journal.append("score", durable=True, **answer, **given, comment=said["comment"])

@@ -1,21 +1,25 @@
 """Pipelines as files: where they are, what they declare, whether they are right."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from elexirion_dagster.dialects.examples import examples_file
 from elexirion_dagster.dialects.load import Loaded, load_any
 from elexirion_dagster.dialects.lookup import find, find_all, shipped
 from elexirion_dagster.errors import InputError, PipelineError, Problem
 from elexirion_dagster.expressions import Engine
 from elexirion_dagster.inputs import complete_inputs
+from elexirion_dagster.prompting.parse import checker
 from elexirion_dagster.records import Json
 from elexirion_dagster.settings import Settings
 from elexirion_dagster.spec.children import Pipelines
 from elexirion_dagster.spec.inputs import Input
 from elexirion_dagster.spec.pipeline import Pipeline
 from elexirion_dagster.spec.schema import editor_schema
+from elexirion_dagster.spec.slots import slots
 from elexirion_dagster.spec.smells import smells
+from elexirion_dagster.store.labels import labelled
 from elexirion_dagster.yamlio import load_text
 
 
@@ -94,7 +98,9 @@ def _checked(
 
 
 def _with_smells(loaded: Loaded, known: Mapping[str, Path]) -> Loaded:
-    """What a check says besides what loading says."""
+    """What a check says besides what loading says. Raises PipelineError for a labelled row that is wrong."""
+    if wrong := list(_wrong_rows(loaded)):
+        raise PipelineError(wrong)
     found = [
         loaded.document.problem(issue.message, issue.path, issue.mend)
         for issue in smells(loaded.pipeline, Engine(), loaded.pipelines)
@@ -107,6 +113,30 @@ def _with_smells(loaded: Loaded, known: Mapping[str, Path]) -> Loaded:
             )
     order = sorted([*loaded.warnings, *found], key=lambda problem: (problem.line or 0, problem.column or 0))
     return replace(loaded, warnings=order)
+
+
+def _wrong_rows(loaded: Loaded) -> Iterator[Problem]:
+    """The first wrong row of each file of labelled rows."""
+    known = {slot.step: slot for slot in slots(loaded.pipeline)} if loaded.pipeline.examples else {}
+    for step, reference in loaded.pipeline.examples.items() if loaded.document.file else ():
+        schema = known[step].spec.output_schema()
+        try:
+            labelled(
+                examples_file(Path(str(loaded.document.file)), reference),
+                loaded.pipeline.name,
+                step,
+                paths=known[step].inputs(Engine()),
+                check=fits(schema),
+            )
+        except InputError as error:
+            yield Problem(error.message, mend=error.mend)
+
+
+def fits(schema: Mapping[str, Json] | None) -> Callable[[Json], Sequence[str]]:
+    """What is wrong with an answer that a step should give: text without a schema."""
+    if schema is not None:
+        return checker(schema)
+    return lambda answer: () if isinstance(answer, str) else ("expected text, the step has no output",)
 
 
 def read_inputs(pipeline: Pipeline, assignments: tuple[str, ...]) -> dict[str, Json]:

@@ -3,10 +3,14 @@ import json
 import duckdb
 import pytest
 
+from elexirion_dagster.dialects.load import load_any
 from elexirion_dagster.providers.base import ProviderError
-from elexirion_dagster.providers.fake import Rule
+from elexirion_dagster.providers.fake import FakeProvider, Rule
+from elexirion_dagster.run import Run, RunInfo
+from elexirion_dagster.settings import Settings
 from elexirion_dagster.store import migrations
 from elexirion_dagster.store.database import ingest, query
+from elexirion_dagster.store.home import Home
 from elexirion_dagster.store.journal import JournalWriter
 from elexirion_dagster.store.learning import replies, rows, summary
 
@@ -165,3 +169,39 @@ def test_a_database_from_before_takes_what_came_since(start):
     assert len(rows(home, "p", "review.look")) == 2
     assert query(home, "SELECT slot FROM outcomes WHERE root_run = 'o'").rows == (("a.b",),)
     assert query(home, "SELECT finding, verdict FROM feedback").rows == (("f", "accepted"),)
+
+
+def test_the_calls_of_a_named_child_stand_under_it_and_its_own_score_is_asked(tmp_path, home_path):
+    (tmp_path / "child.yaml").write_text(
+        'name: child\nscore: {s: {of: ask, value: "{{ steps.ask.text == inputs.word }}"}}\n'
+        'inputs: {word: {type: string}}\nsteps: [{name: ask, type: llm, prompt: "{{ inputs.word }}"}]\n'
+    )
+    (tmp_path / "outer.yaml").write_text(
+        "name: outer\nsteps:\n"
+        "  - {name: sub, type: for_each, items: [a, b], steps:"
+        '      [{name: run, type: pipeline, pipeline: ./child.yaml, inputs: {word: "{{ item }}"}}]}\n'
+        "  - {name: inline, type: pipeline, pipeline: {steps: [{name: inner, type: llm, prompt: x}]}}\n"
+    )
+    loaded = load_any(tmp_path / "outer.yaml")
+    info = RunInfo("run-1", "run-1", {}, {}, "test")
+    fake = FakeProvider([Rule("a", text="a"), Rule(text="c")])
+    run = Run(
+        loaded.pipeline,
+        info,
+        Settings(home=home_path, model="fake"),
+        opened={"fake": fake},
+        pipelines=loaded.pipelines,
+    )
+    for step in loaded.pipeline.steps:
+        assert run.step(step, {}).status == "succeeded"
+    run.close()
+    home = Home(home_path)
+    assert {row.answer: row.score for row in rows(home, "child", "ask")} == {"a": 1.0, "c": 0.0}
+    assert len(rows(home, "outer", "inline.inner")) == 1
+    sql = "SELECT pipeline, slot, path FROM outcomes ORDER BY path"
+    ingest(home)
+    assert query(home, sql).rows == (
+        ("outer", "inline.inner", "inline.inner"),
+        ("child", "ask", "sub[a].run.ask"),
+        ("child", "ask", "sub[b].run.ask"),
+    )
