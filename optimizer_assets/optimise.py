@@ -10,6 +10,7 @@ from elexirion_dagster.errors import PolicyError
 from elexirion_dagster.settings import Settings
 from elexirion_dagster.store.home import Home, check_name, open_home, storage_error
 from elexirion_dagster.store.learning import replies
+from elexirion_dagster.store.prompts import pointer, read
 from optimizer_assets.asker import Asker
 from optimizer_assets.fronts import choose, front
 from optimizer_assets.material import Material, gathered
@@ -17,7 +18,9 @@ from optimizer_assets.optimizers import optimise
 from optimizer_assets.proof import TRIES, prove
 from optimizer_assets.settling import settle
 from optimizer_assets.subject import check_free, find_subject
-from optimizer_assets.told import Learned, Listen, Study
+from optimizer_assets.told import Learned, Listen, Put, Study
+
+NOTHING = "no candidate was better on the validation rows, or as good and cheaper"
 
 
 def learn(address: str, settings: Settings, listen: Listen) -> Learned:
@@ -28,9 +31,21 @@ def learn(address: str, settings: Settings, listen: Listen) -> Learned:
     """
     home = open_home(settings.home)
     with alone(address, home):
-        learned = settle(study(address, settings, listen), home)
+        found = study(address, settings, listen)
+        outcome, why = ("keep", NOTHING) if found.proof is None else settle(found.subject, found.proof.version, home)
+    learned = Learned(found, outcome, why)
     listen(learned)
     return learned
+
+
+def put_to_use(address: str, version: str, settings: Settings) -> Put:
+    """Do what the gate said of a version that was saved before."""
+    home = open_home(settings.home)
+    with alone(address, home):
+        subject = find_subject(address, settings, home)
+        found = read(home, subject.slot.pipeline, subject.slot.step, version)
+        outcome, why = settle(subject, found, home)
+        return Put(found, outcome, why, pointer(home, subject.slot.pipeline, subject.slot.step).history)
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from elexirion_dagster.records import Json
-from elexirion_dagster.store.prompts import PromptVersion
+from elexirion_dagster.store.prompts import Change, PromptVersion
 from optimizer_assets.gate import Verdict
 from optimizer_assets.subject import Subject
 from optimizer_assets.task import Candidate, Iteration, Measured
@@ -92,6 +92,16 @@ class Learned:
     study: Study
     outcome: Outcome
     why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """What became of a version that was saved before, and all changes of its slot, oldest first."""
+
+    version: PromptVersion
+    outcome: Outcome
+    why: str
+    history: tuple[Change, ...]
 
 
 Event = Began | Iteration | Proving | Learned
