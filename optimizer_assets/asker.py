@@ -245,4 +245,3 @@ def _bad_metric(row: Row, came: str) -> InputError:
         f"the metric should give a number from 0 to 1 for the row {row.key}, and {came}",
         mend="Correct `optimize.metric`; an answer that is wrong is worth 0.",
     )
-

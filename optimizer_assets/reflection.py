@@ -1,6 +1,7 @@
-"""The arm that writes instructions: GEPA, with reflection on failures in place of blind search. Imports dspy and gepa."""
+"""The arm that writes instructions: GEPA, reflection on failures in place of blind search. Imports dspy and gepa."""
 
 import logging
+import random
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -8,21 +9,24 @@ from typing import Any
 import dspy
 import gepa
 from dspy.teleprompt.gepa import InstructionProposer
+from gepa.strategies.candidate_selector import TopKParetoCandidateSelector
 from gepa.strategies.proposal_sampling import SameParentSampling
 from gepa.strategies.proposal_selection import BestImprovement
 
 from elexirion_dagster.errors import ElexirionError
 from elexirion_dagster.records import Json
 from elexirion_dagster.store.learning import Row
-from optimizer_assets.asker import Asker
 from optimizer_assets.engine import Passed, instructing
 from optimizer_assets.programs import NO_SYSTEM, StepProgram, quiet, tried, with_text
 from optimizer_assets.search import MOST_CHARS, Search, cost_of
 from optimizer_assets.task import Candidate, Task, Tried
 from optimizer_assets.texts import written
 
-MINIBATCH, PARALLEL = 3, 3
+MINIBATCH, PARALLEL = 5, 3
 """Rows that one proposal reflects on; proposals per round, from different rows, of which the best goes on."""
+PARENTS = 2
+"""Of the front over rows and objectives, only the best so many are gone on from: on all of it the cheapest, which is
+the text that the search began with, comes again and again (measured: twice the rounds)."""
 MOST_SHOWN = 2_000
 """Characters of each value that the reflection sees."""
 PATIENCE = 4
@@ -38,12 +42,14 @@ def reflect(search: Search, start: Candidate, rounds: int) -> None:
     """Look for better instructions, beginning with `start`, in at most so many rounds. Raises ElexirionError."""
     adapter = _Adapter(search, start)
     watch = _Watch(search, adapter, rounds)
+    seed = search.asker.seed
     try:
         gepa.optimize(
             seed_candidate={_NAME: start.system or NO_SYSTEM},
             trainset=list(search.train),
             valset=list(search.validation),
             adapter=adapter,
+            candidate_selection_strategy=TopKParetoCandidateSelector(PARENTS, random.Random(seed)),  # noqa: S311
             frontier_type="hybrid",
             skip_perfect_score=search.objectives == {"quality"},
             perfect_score=1.0,
@@ -58,7 +64,7 @@ def reflect(search: Search, start: Candidate, rounds: int) -> None:
             cache_evaluation=False,  # gepa 0.1.4 mixes up the rows of both sets
             display_progress_bar=False,
             raise_on_exception=True,
-            seed=search.asker.seed,
+            seed=seed,
         )
     except Passed as passed:
         raise passed.error from passed
@@ -89,7 +95,10 @@ class _Adapter:
         self.unusable: list[str] = []
 
     def evaluate(
-        self, batch: list[Row], candidate: dict[str, str], capture_traces: bool = False  # noqa: ARG002, FBT001, FBT002 - gepa's
+        self,
+        batch: list[Row],
+        candidate: dict[str, str],
+        capture_traces: bool = False,  # noqa: ARG002, FBT001, FBT002 - gepa's
     ) -> Any:
         """Try a text on rows."""
         return self.batch_evaluate([(candidate, batch)])[0]
@@ -117,7 +126,10 @@ class _Adapter:
         return with_text(self._program, texts[_NAME]).candidate()
 
     def make_reflective_dataset(
-        self, candidate: dict[str, str], eval_batch: Any, components_to_update: list[str]  # noqa: ARG002 - gepa's
+        self,
+        candidate: dict[str, str],  # noqa: ARG002 - gepa's signature
+        eval_batch: Any,
+        components_to_update: list[str],
     ) -> dict[str, list[dict[str, Json]]]:
         """What the writer of instructions sees: values cut to size, answers, and what was said of them."""
         return {name: [_shown(self._search, one) for one in eval_batch.trajectories] for name in components_to_update}
@@ -157,7 +169,9 @@ def better(objectives: frozenset[str], before: Sequence[Tried], after: Sequence[
     was, now = sum(one.score for one in before), sum(one.score for one in after)
     if now != was:
         return now > was
-    cheaper = "cost" in objectives and _falls([cost_of(one) for one in before], [cost_of(one) for one in after], CHEAPER)
+    cheaper = "cost" in objectives and _falls(
+        [cost_of(one) for one in before], [cost_of(one) for one in after], CHEAPER
+    )
     return cheaper or (
         "latency" in objectives
         and _falls([one.latency_s or 0.0 for one in before], [one.latency_s or 0.0 for one in after], FASTER)
