@@ -165,7 +165,8 @@ class Channel:
             answer = self._calls.send(call, deadline=None, tally=tally)
         except (ProviderError, NoTurn) as error:
             breaker.check(str(models[0]))
-            if isinstance(error, NoTurn):
+            if isinstance(error, NoTurn):  # the home knows that the model is ill, through us or through others
+                breaker.give_up(str(models[0]))
                 raise ElexirionError(error.message, cause=error.cause, mend=error.mend) from error
             raise
         finally:

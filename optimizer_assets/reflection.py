@@ -34,6 +34,8 @@ PATIENCE = 4
 CHEAPER, FASTER = 0.95, 0.9
 """What counts as falling: the cost is exact, the time is noisy."""
 
+_WRITING = 2
+"""Questions for one proposal at most: the text, and one to shorten it."""
 _NAME = "predict"
 _LOG = logging.getLogger(__name__)
 
@@ -218,7 +220,7 @@ class _Watch:
 
     def enough(self, state: Any) -> bool:  # noqa: ARG002 - as above
         """Whether to end: the rounds are used, nothing better was found for a while, or the budget is near its end."""
-        spent = not self._search.room(2 * PARALLEL * MINIBATCH + len(self._search.validation))
+        spent = not self._search.room(PARALLEL * (2 * MINIBATCH + _WRITING) + len(self._search.validation))
         return self._done >= self._rounds or self._idle >= PATIENCE or spent or self._search.perfect
 
 

@@ -54,7 +54,7 @@ def asking(
     **options: Any,
 ) -> Iterator[Asker]:
     """An asker that is entered, over this model, or over configured ones."""
-    opened = {} if model is None else {"fake": model}
+    opened = {} if model is None else {model.name: model}
     where = Settings(home=home, **settings)
     with Asker(task, where, rows, opened=opened, **{"redactor": Redactor(), **options}) as asker:
         yield asker

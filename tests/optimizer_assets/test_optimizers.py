@@ -2,6 +2,7 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from scripted_task import ROWS, TRAIN, VALIDATION, asking, task_of
@@ -32,7 +33,7 @@ def test_each_way_finds_what_the_task_allows_and_tells_of_every_round(home_path,
     model, heard = scripted.ScriptedModel(), []
     found = search(home_path, task_of(optimizer=optimizer), model, listen=heard.append)
     assert best_of(found) == pytest.approx(model.ceiling(VALIDATION))
-    assert (found.candidates[0].how, found.candidates[0].quality) == ("base", pytest.approx(0.3))
+    assert (found.candidates[0].how, found.candidates[0].quality) == ("base", pytest.approx(8 / 30))
     assert tuple(heard) == found.iterations
     numbers = [one.number for one in heard]
     assert numbers == list(range(len(numbers)))
@@ -99,20 +100,18 @@ def test_a_set_of_examples_has_every_kind_of_answer_and_is_the_same_every_time()
 
 def test_labels_that_are_no_whole_answers_are_not_shown(home_path):
     rows = tuple(replace(row, expected=row.expected["kind"]) for row in ROWS)
-    task = (
-        task_of(optimizer="bootstrap", metric=None, **{"metric": None})
-        if False
-        else task_of(
-            optimizer="bootstrap", metric=lambda row, answer: Scored(float(answer == {"kind": row.expected}), "")
-        )
-    )
+
+    def metric(row, answer):
+        return Scored(float(answer == {"kind": row.expected}), "")
+
+    task = task_of(optimizer="bootstrap", metric=metric)
     found = search(home_path, task, scripted.ScriptedModel(), train=rows[:30], validation=rows[30:])
     assert all(set(pair[1]) == {"kind"} for one in found.candidates for pair in one.candidate.examples)
 
 
 def test_a_teacher_that_dies_ends_it_within_eight_calls_and_is_no_success(home_path):
     class Teacher(scripted.ScriptedModel):
-        def _instruction(self, request):
+        def _instruction(self, _request):
             raise ProviderError("the teacher is down", cause="connection")
 
     model = Teacher()
@@ -124,7 +123,7 @@ def test_a_teacher_that_dies_ends_it_within_eight_calls_and_is_no_success(home_p
 @pytest.mark.parametrize("said", ["I will not.", "[[ ## new_instruction ## ]]\n\n\n[[ ## completed ## ]]", "{}"])
 def test_a_teacher_that_writes_nothing_usable_is_told_and_costs_no_second_question(home_path, said):
     class Teacher(scripted.ScriptedModel):
-        def _instruction(self, request):
+        def _instruction(self, _request):
             return said
 
     model = Teacher()
@@ -164,7 +163,7 @@ def test_a_dead_model_and_a_metric_that_raises_are_no_success(home_path):
         search(home_path, task_of(), dead)
     dies = scripted.ScriptedModel(fault=scripted.Fault(lambda: ProviderError("gone", cause="timeout"), range(50, 9999)))
     with pytest.raises(ElexirionError, match="gone"):
-        search(home_path, task_of(), dies)
+        search(home_path / "later", task_of(), dies)
     assert dies.sent < 50 + MOST_FAILURES
     calls = []
 
@@ -173,7 +172,7 @@ def test_a_dead_model_and_a_metric_that_raises_are_no_success(home_path):
         return Scored(float(answer == row.expected), "") if len(calls) < 40 else None
 
     with pytest.raises(InputError, match="the metric should give a number"):
-        search(home_path, task_of(metric=metric), scripted.ScriptedModel())
+        search(home_path / "metric", task_of(metric=metric), scripted.ScriptedModel())
 
 
 def test_a_listener_that_fails_is_heard(home_path):
@@ -241,7 +240,7 @@ print(sorted(early), sorted({"dspy", "gepa", "litellm", "openai"} & sys.modules.
 
 
 def test_dspy_comes_when_it_is_needed_and_litellm_never(tmp_path, environ, home_path):
-    tests = str(__import__("pathlib").Path(__file__).parents[1])
+    tests = str(Path(__file__).parents[1])
     command = [sys.executable, "-c", IMPORTS, tests, str(home_path)]
     done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.stdout == "[] ['dspy', 'gepa']\n", done.stderr

@@ -106,22 +106,12 @@ def text(chance: random.Random, most: int = 30) -> str:
 
 
 def value(chance: random.Random, depth: int = 0):
-    kinds = ["text", "number", "none", "flag", "float"] + (["list", "map"] * 2 if depth < 3 else [])
-    match chance.choice(kinds):
-        case "text":
-            return text(chance)
-        case "number":
-            return chance.randint(-(10**12), 10**12)
-        case "none":
-            return None
-        case "flag":
-            return chance.random() < 0.5
-        case "float":
-            return chance.uniform(-1e6, 1e6)
-        case "list":
-            return [value(chance, depth + 1) for _ in range(chance.randint(0, 4))]
-        case "map":
-            return {text(chance, 4) or "k": value(chance, depth + 1) for _ in range(chance.randint(0, 4))}
+    plain = [text(chance), chance.randint(-(10**12), 10**12), None, chance.random() < 0.5, chance.uniform(-1e6, 1e6)]
+    kind = chance.randint(0, 8 if depth < 3 else 4)
+    if kind < 5:
+        return plain[kind]
+    inner = [value(chance, depth + 1) for _ in range(chance.randint(0, 4))]
+    return inner if kind < 7 else {text(chance, 4) or "k": one for one in inner}
 
 
 def row_value(chance: random.Random) -> dict:
