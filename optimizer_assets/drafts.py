@@ -5,13 +5,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
-from elexirion_dagster.errors import ExpressionError
-from elexirion_dagster.expressions import Engine
+from elexirion_dagster.errors import ElexirionError
 from elexirion_dagster.prompting.parse import checker
 from elexirion_dagster.records import Json, counted
 from elexirion_dagster.redact import Redactor
 from elexirion_dagster.store.learning import Row
-from optimizer_assets.scopes import nested
+from optimizer_assets.rendering import Turns
 from optimizer_assets.task import Candidate, Task
 from optimizer_assets.texts import normal, runs_of, texts_of, words, written
 
@@ -33,12 +32,27 @@ class Check:
     figures: Mapping[str, Json] = field(default_factory=dict)
 
 
-def renders(task: Task, candidate: Candidate, rows: Sequence[Row]) -> Check:
+Asked = Mapping[str, str | ElexirionError]
+"""What the user's turn says for each row, by its key; or why it does not render."""
+
+
+def asked_of(task: Task, rows: Sequence[Row]) -> Asked:
+    """The user's turns of rows, rendered as a run renders them."""
+    turns, asked = Turns(task.spec), dict[str, str | ElexirionError]()
+    for row in rows:
+        try:
+            asked[row.key] = turns.user(row)
+        except ElexirionError as error:
+            asked[row.key] = error
+    return asked
+
+
+def renders(task: Task, candidate: Candidate, asked: Asked) -> Check:
     """Every variable of the template has a value in every row, and nothing is left that still waits for one."""
-    wrong = [*_unresolved(task, rows), *_left_over(task, candidate), *_bad_answers(task, candidate)]
+    wrong = [*_unresolved(asked), *_left_over(task, candidate), *_bad_answers(task, candidate)]
     if wrong:
         return Check("renders", passed=False, why=_some(wrong), figures={"faults": len(wrong)})
-    said = f"{counted(len(rows), 'row')} and {counted(len(candidate.examples), 'example')} render whole"
+    said = f"{counted(len(asked), 'row')} and {counted(len(candidate.examples), 'example')} render whole"
     return Check("renders", passed=True, why=said)
 
 
@@ -55,7 +69,7 @@ def lengths(task: Task, candidate: Candidate) -> Check:
     return Check("lengths", passed=not over, why=said, figures=mine)
 
 
-def leaks(task: Task, candidate: Candidate, train: Sequence[Row], holdout: Sequence[Row]) -> Check:
+def leaks(task: Task, candidate: Candidate, train: Sequence[Row], holdout: Sequence[Row], asked: Asked) -> Check:
     """The instructions copy no row, and no example is a holdout row: what is learned by heart proves nothing."""
     known = {run for text in _own_texts(task) for run in _pieces(words(text))}
     said = words(candidate.system or "")
@@ -66,8 +80,12 @@ def leaks(task: Task, candidate: Candidate, train: Sequence[Row], holdout: Seque
         for row in rows
         for run in islice(_copied(row, mine), 1)
     ]
-    engine, shown = Engine(), {normal(user) for user, _ in candidate.examples}
-    copied += [f"an example is holdout row {row.key[:12]}" for row in holdout if _asked(engine, task, row) in shown]
+    shown = {normal(user) for user, _ in candidate.examples}
+    copied += [
+        f"an example is holdout row {key[:12]}"
+        for key, text in asked.items()
+        if isinstance(text, str) and normal(text) in shown
+    ]
     why = _some(copied) if copied else f"no run of {RUN_WORDS} words comes from {len(train) + len(holdout)} rows"
     return Check("leaks", passed=not copied, why=why, figures={"copies": len(copied), "run_words": RUN_WORDS})
 
@@ -83,16 +101,12 @@ def secrets(candidate: Candidate, redactor: Redactor) -> Check:
     )
 
 
-def _unresolved(task: Task, rows: Sequence[Row]) -> Iterator[str]:
-    engine = Engine()
-    for row in rows:
-        try:
-            blank = not any(turn.strip() for turn in _rendered(engine, task, row))
-        except ExpressionError as error:
-            yield f"row {row.key[:12]}: {error.message}"
-        else:
-            if blank:
-                yield f"row {row.key[:12]} renders to nothing"
+def _unresolved(asked: Asked) -> Iterator[str]:
+    for key, text in asked.items():
+        if isinstance(text, ElexirionError):
+            yield f"row {key[:12]}: {text.message}"
+        elif not text.strip():
+            yield f"row {key[:12]} renders to nothing"
 
 
 def _left_over(task: Task, candidate: Candidate) -> Iterator[str]:
@@ -143,19 +157,6 @@ def _copied(row: Row, mine: set[tuple[str, ...]]) -> Iterator[tuple[str, ...]]:
 def _pieces(listed: list[str]) -> Iterator[tuple[str, ...]]:
     for length in range(WHOLE_WORDS, RUN_WORDS + 1):
         yield from runs_of(listed, length)
-
-
-def _asked(engine: Engine, task: Task, row: Row) -> str | None:
-    """The user turn as an example would show it; None where the row does not render, which is told elsewhere."""
-    try:
-        return normal(_rendered(engine, task, row)[-1])
-    except ExpressionError:
-        return None
-
-
-def _rendered(engine: Engine, task: Task, row: Row) -> list[str]:
-    scope = nested(row.inputs)
-    return [engine.render(turn.content, scope) for turn in task.spec.turns() if turn.role == "user"]
 
 
 def _some(sentences: Sequence[str]) -> str:

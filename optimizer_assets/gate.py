@@ -9,7 +9,7 @@ from elexirion_dagster.records import Json, counted
 from elexirion_dagster.redact import Redactor
 from elexirion_dagster.store.attempts import Attempt
 from elexirion_dagster.store.learning import Row
-from optimizer_assets.drafts import Check, leaks, lengths, renders, secrets
+from optimizer_assets.drafts import Check, asked_of, leaks, lengths, renders, secrets
 from optimizer_assets.quality import Outcome, decide
 from optimizer_assets.splits import digest
 from optimizer_assets.task import Candidate, Task, Tried
@@ -54,17 +54,17 @@ def judge_candidate(
     `earlier` are all attempts on the slot. InputError when the answers cannot be compared: other rows, no scores.
     """
     holdout = [one.row for one in base]
-    identity = digest(holdout)
+    identity, asked = digest(holdout), asked_of(task, holdout)
     decided = decide(task.settings, base, new, earlier, seed=int(identity, 16))
     checks = (
-        renders(task, candidate, holdout),
+        renders(task, candidate, asked),
         _parses(base, new),
         lengths(task, candidate),
         _must_pass(base, new),
         decided.check,
         _cost(task.settings.limits.usd_per_call, base, new),
         _latency(task.settings.limits.p95_s, base, new),
-        leaks(task, candidate, train, holdout),
+        leaks(task, candidate, train, holdout, asked),
         secrets(candidate, redactor),
         _reloaded(new, again),
     )

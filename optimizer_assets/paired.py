@@ -4,6 +4,7 @@ import math
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from elexirion_dagster.errors import InputError
 from optimizer_assets.task import Tried
@@ -93,13 +94,15 @@ def net_wins_needed(discordant: int, alpha: float) -> int | None:
 
 def bounds(paired: Paired, alpha: float, *, seed: int) -> tuple[float, float]:
     """The mean change as a paired bootstrap over groups sees it: `alpha` of the resamples lie below, `alpha` above."""
-    chance = random.Random(seed)  # noqa: S311 - resampling, not secrets
-    everything = range(paired.units)
-    means = []
-    for _ in range(RESAMPLES):
-        drawn = chance.choices(everything, k=paired.units)
-        rows = sum(map(paired.sizes.__getitem__, drawn))
-        means.append(sum(map(paired.changes.__getitem__, drawn)) / rows)
-    means.sort()
+    change, size = paired.changes.__getitem__, paired.sizes.__getitem__
+    means = sorted(sum(map(change, drawn)) / sum(map(size, drawn)) for drawn in _draws(paired.units, seed))
     cut = min(int(alpha * RESAMPLES), RESAMPLES // 2 - 1)
     return means[cut], means[-1 - cut]
+
+
+@lru_cache(maxsize=2)
+def _draws(units: int, seed: int) -> list[list[int]]:
+    """Which groups each resample holds; kept, because a holdout is looked at several times."""
+    chance = random.Random(seed)  # noqa: S311 - resampling, not secrets
+    everything = range(units)
+    return [chance.choices(everything, k=units) for _ in range(RESAMPLES)]
