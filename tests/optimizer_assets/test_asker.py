@@ -170,7 +170,7 @@ def test_dollars_that_are_not_there_are_not_spent(home_path):
     task = task_of(model="anthropic/claude-sonnet-4-5", budget={"usd": 0.000001})
     with (
         asking(home_path, task, model) as asker,
-        pytest.raises(PolicyError, match=r"\$0\.000001"),
+        pytest.raises(PolicyError, match="the optimisation of rehearsed/classify may spend"),
     ):
         asker.ask(task.base, ROWS[0])
     assert model.sent == 0
