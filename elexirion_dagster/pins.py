@@ -149,9 +149,9 @@ class RunPins:
         if pin in self._pinned:
             return self._as_pinned(own, place, self._pinned[pin], self._pinned.get(trial_pin))
         found = choice_now(self._home, step, *place)
-        if found.canary is not None:
-            self.fixed(trial_pin, partial(asdict, found.canary))
         self.fixed(pin, lambda: found.base.version)
+        if found.canary is not None:  # after the other: a process that dies in between has asked nothing yet
+            self.fixed(trial_pin, partial(asdict, found.canary))
         return found
 
     def _chosen(self, own: Slot, place: _Place) -> Slot:

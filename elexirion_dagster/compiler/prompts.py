@@ -1,5 +1,6 @@
 """Watches prompt versions at work: rolls back what is worse, ends or promotes canaries. The optimizer may be down."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from elexirion_dagster.store.home import Home, open_home
 from elexirion_dagster.store.promotions import promote, rollback, stop
 from elexirion_dagster.store.prompts import Pointer, pointer, slots
 from elexirion_dagster.store.verdicts import Verdict, verdict
+
+_SHOWN = 10
 
 
 def prompts_sensor(settings: Settings) -> dg.SensorDefinition:
@@ -34,9 +37,7 @@ def prompts_sensor(settings: Settings) -> dg.SensorDefinition:
                 _alert(context, settings, one.address, one.changed)
         nothing = "no version is on trial or newly promoted" if watched else "no new outcomes"
         again = any(one.failed for one in seen)
-        return dg.SensorResult(
-            skip_reason="; ".join(one.told for one in seen) or nothing, cursor=context.cursor if again else news
-        )
+        return dg.SensorResult(skip_reason=_summary(seen) or nothing, cursor=context.cursor if again else news)
 
     return watch_prompts
 
@@ -49,6 +50,13 @@ class _Seen:
     told: str
     changed: Verdict | None = None
     failed: bool = False
+
+
+def _summary(seen: Sequence[_Seen]) -> str:
+    """What the tick says: first what was changed; the rest is in its log."""
+    told = [one.told for one in sorted(seen, key=lambda one: one.changed is None)]
+    more = [f"and {len(told) - _SHOWN} more, see the log"] if len(told) > _SHOWN else []
+    return "; ".join([*told[:_SHOWN], *more])
 
 
 def _look(context: dg.SensorEvaluationContext, home: Home, slot: tuple[str, str]) -> _Seen | None:

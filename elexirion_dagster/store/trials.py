@@ -13,7 +13,7 @@ _NOT_THE_PROMPTS = """('overloaded', 'rate_limited', 'timeout', 'connection', 'a
 _TRIALS = f"""
 WITH asked AS (
     SELECT root_run, any_value(run) AS run, regexp_replace(path, '\\[(sample \\d+|fallback)\\]$', '') AS path,
-        pipeline, slot, prompt_version, min(ts) AS ts, max(inputs::VARCHAR) AS inputs,
+        pipeline, slot, prompt_version, min(ts) AS ts, max(hash(inputs::VARCHAR)) AS inputs,
         CASE WHEN arg_max(status, ts) = 'failed' THEN arg_max(cause, ts) END AS cause
     FROM answers WHERE list_contains(?::VARCHAR[], prompt_version) GROUP BY ALL
 ), results AS (
@@ -30,7 +30,7 @@ WHERE coalesce(asked.pipeline, runs.pipeline) = ?
     AND (results.status = 'succeeded' OR (results.status IN ('failed', 'degraded')
         AND coalesce(results.cause, asked.cause, 'unknown') NOT IN {_NOT_THE_PROMPTS}))
 QUALIFY row_number() OVER (
-    PARTITION BY asked.prompt_version, CASE WHEN contains(path, '[') THEN path || coalesce(asked.inputs, '')
+    PARTITION BY asked.prompt_version, CASE WHEN contains(path, '[') THEN concat_ws(' ', path, asked.inputs)
         ELSE asked.root_run || path END ORDER BY asked.ts, asked.root_run) = 1
 ORDER BY asked.ts, asked.root_run, path
 """  # noqa: S608  the words put in are ours

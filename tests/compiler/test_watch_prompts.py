@@ -57,10 +57,11 @@ def work(start):
     """Let the pipeline sort so many items; no item comes twice."""
     done = [0]
 
-    def run(count, rules=RULES):
-        rehearsed = start(SORT, rules=rules, count=count, **{"from": done[0]})
+    def run(count, rules=RULES, text=SORT):
+        rehearsed = start(text, rules=rules, count=count, **{"from": done[0]})
         done[0] += count
         rehearsed.all()
+        rehearsed.run.close()
 
     return run
 
@@ -113,6 +114,25 @@ def test_a_version_that_is_as_good_stays(tick, work, saved, home):
     work(60)
     assert "goes on" in tick()[0]
     assert pointer(home, *SLOT).hash == good
+
+
+def test_a_version_whose_answers_fit_but_are_scored_lower_is_rolled_back(tick, work, saved, home):
+    scored = SORT + """score: {right: {of: each.ask, value: "{{ steps.ask.data.kind == 'bug' }}"}}"""
+    work(40, text=scored)
+    promote(home, *SLOT, saved(GOOD), **BY)
+    work(20, text=scored)
+    said, *_ = tick()
+    assert "rolled back" in said
+    assert "20 of 20 answers good, scored 0.00 on average of 20 since it was promoted" in said
+
+
+def test_an_item_that_is_asked_the_same_again_counts_once(tick, work, start, saved, home):
+    work(40)
+    promote(home, *SLOT, saved(GOOD), **BY)
+    for _ in range(3):
+        rehearsed = start(SORT, rules=RULES, count=10)
+        rehearsed.all()
+    assert "10 of 10 answers good since it was promoted" in tick()[0]
 
 
 def test_failures_of_the_provider_are_not_the_prompts(tick, work, saved, home):
