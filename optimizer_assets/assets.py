@@ -47,16 +47,20 @@ def slot_assets(slot: SlotSpec) -> tuple[dg.AssetsDefinition, dg.AssetsDefinitio
 def _candidate(slot: SlotSpec) -> dg.AssetsDefinition:
     key, address = [*slot_key(slot), "candidate"], f"{slot.pipeline}/{slot.step}"
 
-    @dg.asset(
-        key=key,
+    spec = dg.AssetSpec(
+        key,
         deps=[["outcomes", slot.pipeline]],
-        check_specs=[
-            dg.AssetCheckSpec(name, asset=key, description=text, blocking=True) for name, text in GATE.items()
-        ],
-        output_required=False,  # where nothing better is found, there is no candidate
+        skippable=True,  # where nothing better is found, there is no candidate
         kinds={"dspy"},
         group_name="prompts",
         description=f"A better prompt for {address}, found on the rows to learn from and tried on the held out ones.",
+    )
+
+    @dg.multi_asset(
+        name="__".join(key),
+        specs=[spec],
+        check_specs=[dg.AssetCheckSpec(name, asset=key, description=text, blocking=True) for name, text in GATE.items()],
+        can_subset=True,  # without a candidate there is nothing to check either
     )
     def candidate(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None] | dg.AssetObservation]:
         # the optimizer takes 600 ms to import (measured); loading the location need not wait for it

@@ -100,19 +100,20 @@ def gathered(subject: Subject, settings: Settings, home: Home) -> Material:
 def rows_of(subject: Subject, home: Home) -> tuple[Row, ...]:
     """What runs left and what people labelled; a label goes before what a run answered to the same."""
     slot = subject.slot
-    found = {row.key: row for row in rows(home, slot.pipeline, slot.step)}
+    ran = rows(home, slot.pipeline, slot.step)
     named = subject.pipeline.examples.get(slot.step)
-    if named is not None:
-        schema = slot.spec.output_schema()
-        labels = labelled(
-            subject.file.parent / named,
-            slot.pipeline,
-            slot.step,
-            paths=slot.inputs(Engine()),
-            check=None if schema is None else checker(schema),
-        )
-        found |= {row.key: row for row in labels}
-    return tuple(found.values())
+    if named is None:
+        return ran
+    schema = slot.spec.output_schema()
+    labels = labelled(
+        subject.file.parent / named,
+        slot.pipeline,
+        slot.step,
+        paths=slot.inputs(Engine()),
+        check=None if schema is None else checker(schema),
+    )
+    known = {row.key for row in labels}
+    return (*(row for row in ran if row.key not in known), *labels)
 
 
 def _began(task: Task, parts: Split) -> Began:
