@@ -1,11 +1,13 @@
 """`python -m optimizer_assets optimize PIPELINE/STEP`: one optimisation, told line by line as JSON."""
 
-import importlib.util
 import json
 import os
 import signal
 import sys
+import threading
 from collections.abc import Mapping, Sequence
+from types import FrameType
+from typing import NoReturn
 
 from elexirion_dagster.errors import ElexirionError, InputError
 from elexirion_dagster.records import Json
@@ -13,18 +15,20 @@ from elexirion_dagster.settings import Settings
 from optimizer_assets.optimise import learn
 from optimizer_assets.told import as_json
 
-MISSING = (
-    "dspy is not installed, so prompts cannot be optimised here",
-    "pip install 'elexirion[optimizer]'",
-)
-
 
 def main(words: Sequence[str]) -> int:
     """Run it; the exit code is 1 where the last line is an `error`."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    cancelled = threading.Event()
+
+    def stop(_number: int, _frame: FrameType | None) -> NoReturn:
+        cancelled.set()  # calls under way end at once
+        raise KeyboardInterrupt
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
     os.umask(0o077)
     try:
-        _run(words)
+        _run(words, cancelled)
     except KeyboardInterrupt:
         return _fail("the optimisation was cancelled; what it has paid for is not paid again", "cancelled", None)
     except ElexirionError as error:
@@ -32,12 +36,10 @@ def main(words: Sequence[str]) -> int:
     return 0
 
 
-def _run(words: Sequence[str]) -> None:
+def _run(words: Sequence[str], cancelled: threading.Event) -> None:
     match words:
         case ["optimize", address]:
-            if importlib.util.find_spec("dspy") is None:
-                raise InputError(MISSING[0], mend=MISSING[1])
-            learn(address, Settings.from_env(os.environ), lambda event: _say(as_json(event)))
+            learn(address, Settings.from_env(os.environ), lambda event: _say(as_json(event)), cancelled)
         case _:
             mend = "python -m optimizer_assets optimize PIPELINE/STEP"
             raise InputError(f"expected `optimize PIPELINE/STEP`, came {' '.join(words) or 'nothing'}", mend=mend)

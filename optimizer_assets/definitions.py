@@ -47,7 +47,7 @@ def optimizer_note() -> str:
     try:
         return f"dspy {importlib.metadata.version('dspy')} is installed."
     except importlib.metadata.PackageNotFoundError:
-        return "dspy is not installed, so prompts cannot be optimised here: pip install 'elexirion[optimizer]'."
+        return "dspy is not installed, so no instructions are written here: pip install 'elexirion[optimizer]'."
 
 
 def outcomes_asset(pipeline: Pipeline, note: str) -> dg.AssetsDefinition:

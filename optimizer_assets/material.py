@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 
+from elexirion_dagster.errors import InputError
 from elexirion_dagster.expressions import Engine
 from elexirion_dagster.prompting.parse import checker
 from elexirion_dagster.prompting.render import build_request
@@ -18,6 +20,7 @@ from elexirion_dagster.store.learning import Row, rows
 from optimizer_assets.asker import Asker
 from optimizer_assets.judge import Judge
 from optimizer_assets.metrics import Scored, metric_of
+from optimizer_assets.optimizers import rounds_of_reflection
 from optimizer_assets.splits import Split, split
 from optimizer_assets.subject import Subject, judges_of, models_of, secrets_of
 from optimizer_assets.task import Task
@@ -93,6 +96,11 @@ def gathered(subject: Subject, settings: Settings, home: Home) -> Material:
         base=subject.base,
         base_hash=subject.base_hash,
     )
+    if rounds_of_reflection(task, len(parts.train)) and find_spec("dspy") is None:
+        raise InputError(
+            f"instructions for {task.address} are written through dspy, which is not installed",
+            mend="pip install 'elexirion[optimizer]', or `optimizer: bootstrap`, which tries examples and given texts.",
+        )
     redactor = Redactor(secrets=secrets_of(subject.pipeline, settings))
     return Material(subject, task, parts, _began(task, parts), redactor, settings, late)
 

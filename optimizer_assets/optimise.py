@@ -1,5 +1,6 @@
 """ONE optimisation, from rows to registry: split, search, choose, prove, and put to use what the gate lets pass."""
 
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,15 +24,15 @@ from optimizer_assets.told import Learned, Listen, Put, Study
 NOTHING = "no candidate was better on the validation rows, or as good and cheaper"
 
 
-def learn(address: str, settings: Settings, listen: Listen) -> Learned:
-    """Optimise the slot of an address and put to use what the gate lets pass.
+def learn(address: str, settings: Settings, listen: Listen, cancelled: threading.Event | None = None) -> Learned:
+    """Optimise the slot of an address and put to use what the gate lets pass; `cancelled` ends calls under way.
 
     Started again after it was killed, it goes on and pays nothing twice. Raises ElexirionError with the prompt in use
     untouched: nothing to learn from, a pinned slot, another optimisation of it under way, a dead model, no budget.
     """
     home = open_home(settings.home)
     with alone(address, home):
-        found = study(address, settings, listen)
+        found = study(address, settings, listen, cancelled)
         outcome, why = ("keep", NOTHING) if found.proof is None else settle(found.subject, found.proof.version, home)
     learned = Learned(found, outcome, why)
     listen(learned)
@@ -66,7 +67,7 @@ def alone(address: str, home: Home) -> Iterator[None]:
         raise storage_error(error, place) from error
 
 
-def study(address: str, settings: Settings, listen: Listen) -> Study:
+def study(address: str, settings: Settings, listen: Listen, cancelled: threading.Event | None = None) -> Study:
     """Search and prove: a version is saved and the attempt written down, and nothing of it is in use."""
     started = time.monotonic()
     home = open_home(settings.home)
@@ -74,7 +75,7 @@ def study(address: str, settings: Settings, listen: Listen) -> Study:
     check_free(subject, home)
     material = gathered(subject, settings, home)
     listen(material.began)
-    with _asker(material, settings, home) as asker:
+    with _asker(material, settings, home, cancelled) as asker:
         material.judge_with(asker)
         parts = material.parts
         found = optimise(material.task, asker, parts.train, parts.validation, listen)
@@ -96,7 +97,7 @@ def study(address: str, settings: Settings, listen: Listen) -> Study:
         )
 
 
-def _asker(material: Material, settings: Settings, home: Home) -> Asker:
+def _asker(material: Material, settings: Settings, home: Home, cancelled: threading.Event | None) -> Asker:
     """The one that asks; what runs paid for is not asked again, and the proof's calls are kept."""
     parts, slot = material.parts, material.subject.slot
     return Asker(
@@ -105,5 +106,6 @@ def _asker(material: Material, settings: Settings, home: Home) -> Asker:
         (*parts.train, *parts.validation, *parts.holdout),
         redactor=material.redactor,
         logged=replies(home, slot.pipeline, slot.step),
+        cancelled=cancelled,
         kept=TRIES * len(parts.holdout),
     )

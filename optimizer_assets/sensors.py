@@ -1,6 +1,5 @@
 """When a prompt is optimised by itself: enough new outcomes, too few good ones, or once a week. All start stopped."""
 
-import importlib.util
 import json
 import os
 from collections.abc import Sequence
@@ -53,8 +52,6 @@ def learn_prompts(jobs: Sequence[tuple[SlotSpec, Job]]) -> dg.SensorDefinition:
         description="Optimises a prompt after enough new outcomes, or when too few of them are good.",
     )
     def look(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
-        if importlib.util.find_spec("dspy") is None:
-            return dg.SkipReason("dspy is not installed: pip install 'elexirion[optimizer]'")
         # DuckDB takes 100 ms to import (measured); loading the location need not wait for it.
         from elexirion_dagster.store.learning import summary  # noqa: PLC0415
 
