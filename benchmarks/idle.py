@@ -19,9 +19,9 @@ name: {name}
 inputs: {{repo: {{type: path, default: "."}}, limit: {{type: integer, default: 3}}}}
 steps:
   - {{name: listed, type: files, list: {{root: "{{{{ inputs.repo }}}}"}}}}
-  - {{name: counted, type: set, vars: {{n: "{{{{ steps.listed.data.files | length }}}}"}}}}
-  - {{name: asked, type: llm, prompt: "{{{{ vars.n }}}} files", output: {{ok: boolean}}}}
-outputs: {{n: "{{{{ vars.n }}}}"}}
+  - {{name: counted, type: set, vars: {{n: "{{{{ [steps.listed.data.files | length, '{name}'] }}}}"}}}}
+  - {{name: asked, type: llm, prompt: "{{{{ vars.n }}}} files of {name}", output: {{ok: boolean}}}}
+outputs: {{n: "{{{{ {{'{name}': vars.n}} }}}}"}}
 """
 BY_HAND = """
 import dagster as dg

@@ -240,7 +240,9 @@ class Calls:
             timeout_s = min(_COUNT_S, asking.time_left_s())
             return provider.count_tokens(request, timeout_s=timeout_s, cancelled=self._cancelled)
 
-        return self._reservations.hold(asking.call.allowance, provider.name, request, bound=bound, count=count)
+        return self._reservations.hold(
+            asking.call.allowance, provider.name, request, bound=bound, count=count, patience=asking.patience
+        )
 
     def _sent(self, asking: _Asking, attempt: int, turn: Turn, held: Reservation) -> Reply:
         """Journal the intent, then send; journal the reply before anything of it is used, then settle.

@@ -20,6 +20,7 @@ __all__ = ["Bounds", "Engine"]
 _SHOWN_CHARS = 120
 _MESSAGE_CHARS = 1_000
 _CACHED_TEMPLATES = 512
+_CACHED_CHAINS = 1024
 _RESULT = "result of the expression"
 _UNCLEAR = frozenset({"false", "no", "off", "0", "none", "null"})
 _ONE = "Write the whole condition inside one {{ … }}, or without braces."
@@ -86,17 +87,19 @@ class Engine:
     def check(self, template: str, *, condition: bool = False) -> None:
         """Check syntax, constructs, filters and tests without evaluating. Raises ExpressionError."""
         with _named(template):
-            compiled = self._compile(_as_condition(template) if condition else template, typed=True)
-            if condition and not compiled.whole:
+            source = _as_condition(template) if condition else template
+            tree = self._environment.tree(source)
+            if condition and not _whole(tree):
                 raise ExpressionError("a condition is one expression, this is text", mend=_ONE)
+            if "{%" in source:  # only statements can be nested more deeply than Python takes
+                self._compile(source, typed=True)
 
     def references(self, template: str, *, condition: bool = False) -> frozenset[tuple[str, ...]]:
         """List the static chains on free names: `steps['a'].x` is ("steps", "a", "x"). Raises ExpressionError."""
         if _is_plain(template) and not condition:
             return frozenset()
         with _named(template):
-            tree = self._environment.tree(_as_condition(template) if condition else template)
-            return frozenset(chains_of(tree, free_only=True))
+            return _free_chains(_as_condition(template) if condition else template, self._bounds)
 
     def _compile_now(self, template: str, *, typed: bool) -> _Compiled:
         environment = self._environment
@@ -136,6 +139,12 @@ class Engine:
             if size > self._bounds.max_output_chars:
                 raise ExpressionError(f"the text is longer than {self._bounds.max_output_chars:,} characters")
         return "".join(parts)
+
+
+@functools.lru_cache(maxsize=_CACHED_CHAINS)
+def _free_chains(source: str, bounds: Bounds) -> frozenset[tuple[str, ...]]:
+    """The chains of a template, which the checks and edges of a pipeline ask for some twenty times."""
+    return frozenset(chains_of(Environment(bounds, None).tree(source), free_only=True))
 
 
 def _is_plain(template: str) -> bool:

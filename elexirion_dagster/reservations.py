@@ -1,5 +1,6 @@
 """What a model call may spend: the budgets it counts in, and its upper bound held in them until the cost is known."""
 
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -11,7 +12,10 @@ from elexirion_dagster.providers.pricing import Bound, ModelPrice, upper_bound
 from elexirion_dagster.records import Request
 from elexirion_dagster.spec.base import Amounts, Budget
 from elexirion_dagster.store.ledger import PRICE_MEND, Ledger, Limit
+from elexirion_dagster.store.turns import Patience
 
+_LOOK_S = 0.5
+"""Between two looks at what other processes have settled; this process's own calls wake one another."""
 Count = Callable[[], int | None]
 """Asks the provider how many tokens the input of a call has; None where it cannot tell."""
 
@@ -37,10 +41,11 @@ class Allowance:
 class Reservation:
     """A call's upper bound in all budgets around it; what is not settled at the end stands."""
 
-    def __init__(self, ledger: Ledger, reservation: str | None, bound: Bound) -> None:
+    def __init__(self, ledger: Ledger, reservation: str | None, bound: Bound, settled: threading.Condition) -> None:
         self.bound = bound
         self._ledger = ledger
         self._reservation = reservation
+        self._settled = settled
 
     def __enter__(self) -> Self:
         return self
@@ -55,6 +60,8 @@ class Reservation:
         if self._reservation is not None:
             reservation, self._reservation = self._reservation, None
             self._ledger.settle(reservation, usd=usd, tokens=tokens)
+            with self._settled:
+                self._settled.notify_all()
 
 
 class Reservations:
@@ -64,16 +71,27 @@ class Reservations:
         self._ledger = ledger
         self._prices = prices
         self._day = day if day.usd is not None or day.tokens is not None else None
+        self._settled = threading.Condition()
 
     def bound(self, provider: str, request: Request, counted: int | None = None) -> Bound:
         """What a call can come to at most: by its bytes, or by what the provider `counted`."""
         return upper_bound(provider, request, self._prices, counted)
 
-    def hold(self, allowance: Allowance, provider: str, request: Request, *, bound: Bound, count: Count) -> Reservation:
+    def hold(
+        self,
+        allowance: Allowance,
+        provider: str,
+        request: Request,
+        *,
+        bound: Bound,
+        count: Count,
+        patience: Patience,
+    ) -> Reservation:
         """Hold the bound of a call in every budget at once. Raises PolicyError (`budget_exceeded`) and Cancelled.
 
         `bound` is the one by bytes, which costs nothing to know. Only where that does not fit, and less input could,
-        is the provider asked to `count`; without an answer the bytes stand.
+        is the provider asked to `count`; without an answer the bytes stand. What fits but for the bounds of calls
+        under way waits for these to end, as long as `patience` lasts.
         """
         limits = (*allowance.limits, *self._today())
         try:
@@ -82,9 +100,24 @@ class Reservations:
             least = self.bound(provider, request, 0)
             counted = _count(count) if self._has_room(limits, allowance.calls, least) else None
             closer = bound if counted is None else self.bound(provider, request, counted)
-            if closer == bound:
-                raise
-        return self._held(limits, allowance.calls, closer)
+        _check_calls(allowance.calls, closer)
+        while True:
+            try:
+                return self._reserved(limits, closer)
+            except PolicyError:
+                if not self._waits(limits, closer, patience):
+                    raise
+
+    def _waits(self, limits: tuple[Limit, ...], bound: Bound, patience: Patience) -> bool:
+        """Wait until a call under way may have ended; False when that would not help, or there is no time."""
+        left_s = patience.left_s()
+        if left_s <= 0 or not self._ledger.will_have_room(limits, usd=bound.usd, tokens=bound.tokens):
+            return False
+        with self._settled:
+            self._settled.wait(min(_LOOK_S, left_s))
+        if patience.cancelled.is_set():
+            raise Cancelled
+        return True
 
     def _today(self) -> tuple[Limit, ...]:
         """The day's budget: of the day on which a call is sent, however long its run has been going on."""
@@ -93,11 +126,12 @@ class Reservations:
         return (Limit(f"day:{datetime.now(UTC).date()}", self._day.usd, self._day.tokens),)
 
     def _held(self, limits: tuple[Limit, ...], calls: tuple[Amounts, ...], bound: Bound) -> Reservation:
-        for call in calls:
-            if not _fits(call, bound):
-                raise _too_large(call, bound)
+        _check_calls(calls, bound)
+        return self._reserved(limits, bound)
+
+    def _reserved(self, limits: tuple[Limit, ...], bound: Bound) -> Reservation:
         reservation = self._ledger.reserve(limits, usd=bound.usd, tokens=bound.tokens) if limits else None
-        return Reservation(self._ledger, reservation, bound)
+        return Reservation(self._ledger, reservation, bound, self._settled)
 
     def _has_room(self, limits: tuple[Limit, ...], calls: tuple[Amounts, ...], bound: Bound) -> bool:
         room = all(_fits(call, bound) for call in calls)
@@ -113,6 +147,12 @@ def _count(count: Count) -> int | None:
     except ElexirionError:
         return None
     return None if counted is None or counted < 0 else counted
+
+
+def _check_calls(calls: tuple[Amounts, ...], bound: Bound) -> None:
+    for call in calls:
+        if not _fits(call, bound):
+            raise _too_large(call, bound)
 
 
 def _fits(call: Amounts, bound: Bound) -> bool:

@@ -77,7 +77,7 @@ class Run:
     """A pipeline under way in this process. Thread-safe; `close` ends it.
 
     `opened` are providers that are ready already and go before the configured ones; `pipelines` are those that its
-    steps may run. After `close`, `kept` says where work was left and why.
+    steps may run. After `close`, `kept` says where work was left and why, `unscored` which scores were none.
     """
 
     def __init__(
@@ -94,9 +94,9 @@ class Run:
         self.info = info
         self.settings = settings
         self.cancelled = threading.Event()
-        self._well: dict[str, bool] = {}
-        self._results: dict[str, StepResult] = {}
+        self._well, self._results = dict[str, bool](), dict[str, StepResult]()
         self.kept: str | None = None
+        self.unscored: tuple[str, ...] = ()
         self._recovery = Recovery.from_tags(info.tags)
         complete = complete_inputs(pipeline, info.inputs)
         self._prices = own_prices(settings.prices)
@@ -327,10 +327,9 @@ class Run:
     def close(self) -> None:
         """Score what was answered, as far as its values are there; let go of connections and the journal file."""
         with self._opened:
-            done = [step.name for step in self.pipeline.steps if step.name in self._results]
-            if done:
-                upstream = {name: self._results.pop(name) for name in done}
-                record_scores(self.pipeline, self.scope(upstream), self._shared)
+            names = [step.name for step in self.pipeline.steps if step.name in self._results]
+            if done := {name: self._results.pop(name) for name in names}:
+                self.unscored = record_scores(self.pipeline, self.scope(done), self._shared)
 
 
 def _deadline(budget: Amounts) -> float | None:

@@ -75,6 +75,7 @@ class Asker:
         self._logged = logged
         self._threads = min(settings.max_threads, MOST_FAILURES)
         self._scored: dict[tuple[str, str], Scored] = {}
+        self._used = set[str]()
         self._asked = self._lost = 0
         self._lock = threading.Lock()
 
@@ -93,7 +94,7 @@ class Asker:
     @property
     def replayed(self) -> int:
         """Answers that cost nothing now: the journal had them, or a run had paid for them."""
-        return self.channel.spent.replayed + self.channel.spent.logged
+        return self.channel.spent.replayed + len(self._used)
 
     @property
     def usd(self) -> float | None:
@@ -144,10 +145,11 @@ class Asker:
 
     def reply(self, request: Request) -> Reply:
         """The reply to a request: a logged one, else the channel's. Raises as the channel does."""
-        logged = self._logged.get(request_hash(request))
+        key = request_hash(request)
+        logged = self._logged.get(key)
         if logged is not None and logged.model == str(self.model):
             with self._lock:
-                self.channel.spent.logged += 1
+                self._used.add(key)
             return _as_reply(logged, request, self.model.provider)
         return self.channel.ask("answer", (self.model,), lambda *_: request)
 

@@ -52,8 +52,13 @@ class Breaker:
 
     def check(self, model: str) -> None:
         """Raise ElexirionError with the last failure if the breaker is open."""
-        if self.open and self._last is not None:
-            last = self._last
+        if self.open:
+            self.give_up(model)
+
+    def give_up(self, model: str) -> None:
+        """Raise ElexirionError with the last failure, if there was one."""
+        last = self._last
+        if last is not None:
             raise ElexirionError(
                 f"{model} was given up ({last.cause}): {last.message}",
                 cause=last.cause,

@@ -39,13 +39,12 @@ class Spent:
     """What the calls have come to, those included that an earlier process of the same optimisation paid for.
 
     `calls` counts them, failed attempts too; `usd` turns None once a price is not known. `replayed` counts answers
-    that the journal had, `logged` those that runs had paid for.
+    that the journal had.
     """
 
     calls: int = 0
     usd: float | None = 0.0
     replayed: int = 0
-    logged: int = 0
 
     def add(self, calls: int, usd: float | None) -> None:
         """Count what one question came to."""
@@ -81,7 +80,7 @@ class Channel:
         self._retry = _of_calls(retry or Retry())
         self._opened = opened
         self._cancelled = cancelled or threading.Event()
-        self._allowance = Allowance().under(f"run:{root_run}", Budget(usd=budget.usd))
+        self._allowance = Allowance().under(f"optimize:{root_run}:{subject}", Budget(usd=budget.usd))
         self._answers: dict[tuple[Role, str], Future[Answer]] = {}
         self._breakers: dict[tuple[Role, str], Breaker] = {}
         self._under_way = 0
@@ -165,7 +164,8 @@ class Channel:
             answer = self._calls.send(call, deadline=None, tally=tally)
         except (ProviderError, NoTurn) as error:
             breaker.check(str(models[0]))
-            if isinstance(error, NoTurn):
+            if isinstance(error, NoTurn):  # the home knows that the model is ill, through us or through others
+                breaker.give_up(str(models[0]))
                 raise ElexirionError(error.message, cause=error.cause, mend=error.mend) from error
             raise
         finally:

@@ -21,7 +21,7 @@ LAST_REPLY: ContextVar[Reply | None] = ContextVar("LAST_REPLY", default=None)
 _INSTRUCTION_TOKENS = 8_000
 
 
-class Passed(BaseException):  # noqa: N818 - nothing failed in dspy; it is only passed through
+class Passed(BaseException):
     """Carries an error through dspy and gepa, which swallow every Exception and report success."""
 
     def __init__(self, error: Exception) -> None:

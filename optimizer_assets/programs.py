@@ -99,7 +99,7 @@ def tried(program: StepProgram, row: Row) -> Tried:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """dspy without a history, which grows without end, and without word on the type of a row."""
+    """Dspy without a history, which grows without end, and without word on the type of a row."""
     with dspy.context(disable_history=True, warn_on_type_mismatch=False, track_usage=False):
         yield
 

@@ -1,6 +1,7 @@
-"""The arm that writes instructions: GEPA, with reflection on failures in place of blind search. Imports dspy and gepa."""
+"""The arm that writes instructions: GEPA, reflection on failures in place of blind search. Imports dspy and gepa."""
 
 import logging
+import random
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -8,21 +9,24 @@ from typing import Any
 import dspy
 import gepa
 from dspy.teleprompt.gepa import InstructionProposer
+from gepa.strategies.candidate_selector import TopKParetoCandidateSelector
 from gepa.strategies.proposal_sampling import SameParentSampling
 from gepa.strategies.proposal_selection import BestImprovement
 
 from elexirion_dagster.errors import ElexirionError
 from elexirion_dagster.records import Json
 from elexirion_dagster.store.learning import Row
-from optimizer_assets.asker import Asker
 from optimizer_assets.engine import Passed, instructing
 from optimizer_assets.programs import NO_SYSTEM, StepProgram, quiet, tried, with_text
 from optimizer_assets.search import MOST_CHARS, Search, cost_of
 from optimizer_assets.task import Candidate, Task, Tried
 from optimizer_assets.texts import written
 
-MINIBATCH, PARALLEL = 3, 3
+MINIBATCH, PARALLEL = 5, 3
 """Rows that one proposal reflects on; proposals per round, from different rows, of which the best goes on."""
+PARENTS = 2
+"""Of the front over rows and objectives, only the best so many are gone on from: on all of it the cheapest, which is
+the text that the search began with, comes again and again (measured: twice the rounds)."""
 MOST_SHOWN = 2_000
 """Characters of each value that the reflection sees."""
 PATIENCE = 4
@@ -30,6 +34,8 @@ PATIENCE = 4
 CHEAPER, FASTER = 0.95, 0.9
 """What counts as falling: the cost is exact, the time is noisy."""
 
+_WRITING = 2
+"""Questions for one proposal at most: the text, and one to shorten it."""
 _NAME = "predict"
 _LOG = logging.getLogger(__name__)
 
@@ -38,12 +44,14 @@ def reflect(search: Search, start: Candidate, rounds: int) -> None:
     """Look for better instructions, beginning with `start`, in at most so many rounds. Raises ElexirionError."""
     adapter = _Adapter(search, start)
     watch = _Watch(search, adapter, rounds)
+    seed = search.asker.seed
     try:
         gepa.optimize(
             seed_candidate={_NAME: start.system or NO_SYSTEM},
             trainset=list(search.train),
             valset=list(search.validation),
             adapter=adapter,
+            candidate_selection_strategy=TopKParetoCandidateSelector(PARENTS, random.Random(seed)),  # noqa: S311
             frontier_type="hybrid",
             skip_perfect_score=search.objectives == {"quality"},
             perfect_score=1.0,
@@ -58,7 +66,7 @@ def reflect(search: Search, start: Candidate, rounds: int) -> None:
             cache_evaluation=False,  # gepa 0.1.4 mixes up the rows of both sets
             display_progress_bar=False,
             raise_on_exception=True,
-            seed=search.asker.seed,
+            seed=seed,
         )
     except Passed as passed:
         raise passed.error from passed
@@ -121,9 +129,9 @@ class _Adapter:
 
     def make_reflective_dataset(
         self,
-        candidate: dict[str, str],
+        candidate: dict[str, str],  # noqa: ARG002 - gepa's signature
         eval_batch: Any,
-        components_to_update: list[str],  # noqa: ARG002 - gepa's
+        components_to_update: list[str],
     ) -> dict[str, list[dict[str, Json]]]:
         """What the writer of instructions sees: values cut to size, answers, and what was said of them."""
         return {name: [_shown(self._search, one) for one in eval_batch.trajectories] for name in components_to_update}
@@ -212,7 +220,7 @@ class _Watch:
 
     def enough(self, state: Any) -> bool:  # noqa: ARG002 - as above
         """Whether to end: the rounds are used, nothing better was found for a while, or the budget is near its end."""
-        spent = not self._search.room(2 * PARALLEL * MINIBATCH + len(self._search.validation))
+        spent = not self._search.room(PARALLEL * (2 * MINIBATCH + _WRITING) + len(self._search.validation))
         return self._done >= self._rounds or self._idle >= PATIENCE or spent or self._search.perfect
 
 

@@ -111,7 +111,9 @@ def _found(inputs: Mapping[str, Json], chain: Chain) -> Json:
         if name in inputs:
             value = inputs[name]
             for part in chain[length:]:
-                value = value[part] if isinstance(value, Mapping) else {}[part]
+                if not isinstance(value, Mapping):
+                    raise KeyError(chain)
+                value = value[part]
             return value
     raise KeyError(chain)
 

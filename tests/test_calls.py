@@ -219,6 +219,39 @@ def test_a_call_that_could_exceed_the_budget_is_refused_before_anything_is_sent(
     assert spent(rehearsed).usd == 0
 
 
+CROWD = """
+model: anthropic/claude-sonnet-4-5
+%s
+steps:
+  - name: all
+    type: for_each
+    items: "{{ range(25) | list }}"
+    as: n
+    max_parallel: 25
+    on_error: collect
+    steps: [{name: ask, type: llm, prompt: "{{ n }}", max_tokens: 1000}]
+"""
+ONE_BOUND = 0.0151
+"""A little more than what one call of these can cost."""
+
+
+def test_calls_that_fit_one_after_the_other_wait_for_those_under_way_instead_of_being_refused(start):
+    rules = [Rule(text="ok", usage=Usage(10, 1))]
+    rehearsed, fake = priced(start, "budget: {usd: %s}" % (2 * ONE_BOUND), rules, text=CROWD)
+    assert rehearsed.all()["all"].error is None
+    assert len(fake.requests) == 25
+
+
+def test_a_call_that_fits_only_if_nothing_was_spent_is_refused_without_waiting(start):
+    rules = [Rule(text="ok", usage=Usage(1000, 100))]  # 0.0045 each
+    rehearsed, fake = priced(start, "budget: {usd: %s}" % (ONE_BOUND + 0.005), rules, text=CROWD)
+    causes = {
+        result["ask"]["error"]["cause"] for result in rehearsed.all()["all"].results if result["status"] == "failed"
+    }
+    assert causes == {"budget_exceeded"}
+    assert 1 <= len(fake.requests) <= 3
+
+
 def test_tokens_are_bounded_too(start):
     rehearsed = start("budget: {tokens: 100}\n" + ASK)
     assert rehearsed.all()["ask"].error.cause == "budget_exceeded"

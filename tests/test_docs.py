@@ -13,7 +13,9 @@ import pytest
 
 from elexirion_dagster.cli.main import COMMANDS, cli
 from elexirion_dagster.dialects.load import load_string
+from elexirion_dagster.errors import PipelineError
 from elexirion_dagster.operations.launch import execute
+from elexirion_dagster.operations.pipelines import check
 from elexirion_dagster.settings import Settings
 from elexirion_dagster.tags import MODEL_TAG
 
@@ -53,7 +55,10 @@ def test_every_documented_pipeline_runs_on_the_fake_model(text: str, tmp_path: P
     pipeline = load_string(text).pipeline
     file = tmp_path / f"{pipeline.name}.yaml"
     file.write_text(text)
+    for reference in pipeline.examples.values():
+        (tmp_path / reference).write_text("".join(rows for _, rows in blocks("jsonl")))
     settings = Settings.from_env({"ELEXIRION_HOME": str(tmp_path / "home")})
+    assert [found for _, found in check([str(file)], settings) if isinstance(found, PipelineError)] == []
     inputs = {"repo": str(repo)} if "repo" in pipeline.inputs else {}
     finished = execute(
         file, inputs, run_id="11111111-1111-1111-1111-111111111111", tags={MODEL_TAG: "fake/echo"}, settings=settings

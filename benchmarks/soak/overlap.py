@@ -20,7 +20,7 @@ from elexirion_dagster.rehearsal.server import RehearsalServer
 
 PIPELINE = """
 name: {name}
-model: anthropic/claude-sonnet-4-5
+model: anthropic/claude-sonnet-5-5
 budget: {{usd: 5}}
 steps:
   - {{name: asks, type: llm, prompt: a long question, max_tokens: 100, timeout_s: {timeout}}}

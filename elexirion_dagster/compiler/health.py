@@ -8,6 +8,7 @@ from dataclasses import asdict
 import dagster as dg
 
 from elexirion_dagster.alerts import send
+from elexirion_dagster.compiler.kept import kept_instance
 from elexirion_dagster.errors import ElexirionError
 from elexirion_dagster.settings import Settings
 from elexirion_dagster.store.health import Health, State, pipelines, providers, worst
@@ -49,7 +50,7 @@ def health_sensor(settings: Settings) -> dg.SensorDefinition:
     )
     def watch_health(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         before: dict[str, str] = json.loads(context.cursor or "{}")
-        parts = measured(settings, context.instance)
+        parts = measured(settings, kept_instance(context))
         now = {f"{part.kind} {part.name}": part.state for part in parts}
         changed = [part for part in parts if part.state != before.get(f"{part.kind} {part.name}", "healthy")]
         gone = {name: state for name, state in before.items() if name not in now and state != "healthy"}

@@ -7,6 +7,7 @@ import dagster as dg
 
 from elexirion_dagster.codebase.identity import repository
 from elexirion_dagster.compiler.checks import evaluations, metadata, standing
+from elexirion_dagster.compiler.kept import kept_instance
 from elexirion_dagster.compiler.partitions import absolute
 from elexirion_dagster.compiler.schedules import UNDER_WAY, folders
 from elexirion_dagster.errors import InputError
@@ -30,10 +31,11 @@ def nights_sensor(pipelines: Iterable[Pipeline], settings: Settings) -> dg.Senso
     def record_scans(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         seen: dict[str, str] = json.loads(context.cursor) if context.cursor else {}
         recorded = 0
+        instance = kept_instance(context)
         for pipeline in watched:
-            ended = dict(_ended(context.instance, pipeline))
+            ended = dict(_ended(instance, pipeline))
             if fresh := {scope: run for scope, run in ended.items() if seen.get(scope) != run}:
-                _record(context.instance, pipeline, settings)
+                _record(instance, pipeline, settings)
                 seen |= fresh
                 recorded += 1
         context.update_cursor(json.dumps(seen))

@@ -11,6 +11,7 @@ import dagster as dg
 from dagster._core.errors import DagsterExecutionInterruptedError
 from dagster._core.events import DagsterEventType
 
+from elexirion_dagster.compiler.kept import kept_instance
 from elexirion_dagster.compiler.metadata import of_outputs, of_result
 from elexirion_dagster.compiler.ops import Finish, step_failure
 from elexirion_dagster.compiler.resources import RUN, Unopened, Wanted, failure, info_of, opened, root_of
@@ -48,7 +49,7 @@ class _Cursor:
         """What the last tick left; the newest failure there is on the first one."""
         if context.cursor:
             return cls(**json.loads(context.cursor))
-        newest = context.instance.fetch_run_status_changes(_FAILURE, 1).records
+        newest = kept_instance(context).fetch_run_status_changes(_FAILURE, 1).records
         return cls(newest[0].storage_id if newest else 0)
 
     def text(self) -> str:
@@ -78,7 +79,7 @@ def recovery_sensor(settings: Settings, known: Known, jobs: Sequence[dg.JobDefin
         told = []
         for run in [*_due(context, cursor), *_failed(context, cursor)]:
             try:
-                plan = recover(_told(context.instance, run), settings, files, find)
+                plan = recover(_told(kept_instance(context), run), settings, files, find)
                 if plan.due_at is not None and 0 < plan.due_at - time.time() <= LONGEST_PAUSE_S:
                     cursor.waiting[run.run_id] = plan.due_at
                 else:
@@ -99,18 +100,18 @@ def _due(context: dg.SensorEvaluationContext, cursor: _Cursor) -> Iterator[dg.Da
     """The failed runs whose recoveries have waited long enough; no wait is longer, but clocks are set back."""
     for run_id in [run for run, due in cursor.waiting.items() if not 0 < due - time.time() <= LONGEST_PAUSE_S]:
         del cursor.waiting[run_id]
-        run = context.instance.get_run_by_id(run_id)
+        run = kept_instance(context).get_run_by_id(run_id)
         if run is not None:
             yield run
 
 
 def _failed(context: dg.SensorEvaluationContext, cursor: _Cursor) -> Iterator[dg.DagsterRun]:
     """The runs of pipelines that failed since; those of a terminal are their person's."""
-    changes = context.instance.fetch_run_status_changes(
+    changes = kept_instance(context).fetch_run_status_changes(
         dg.RunStatusChangeRecordsFilter(_FAILURE, after_storage_id=cursor.after), _BATCH, ascending=True
     )
     for change in changes.records:
-        run = context.instance.get_run_by_id(change.event_log_entry.run_id)
+        run = kept_instance(context).get_run_by_id(change.event_log_entry.run_id)
         cursor.after = change.storage_id
         if run is not None and PIPELINE_TAG in run.tags and run.tags.get(TRIGGER_TAG) != CLI:
             yield run

@@ -83,6 +83,8 @@ def opened_for(
         run.close()
         if run.kept is not None and context.log is not None:
             context.log.info(run.kept)
+        if run.unscored and context.log is not None:
+            context.log.warning("\n".join(run.unscored))
 
 
 def info_of(context: dg.InitResourceContext, wanted: Wanted) -> RunInfo:

@@ -8,6 +8,7 @@ from dagster._core.events import DagsterEventType, RunFailureReason
 from dagster._core.launcher.base import WorkerStatus
 from dagster_shared.error import SerializableErrorInfo
 
+from elexirion_dagster.compiler.kept import kept_instance
 from elexirion_dagster.compiler.resources import root_of
 from elexirion_dagster.errors import CAUSES, Cause, InputError
 from elexirion_dagster.settings import Settings
@@ -76,7 +77,7 @@ def record_runs_sensor(settings: Settings) -> dg.SensorDefinition:
 
     @dg.sensor(
         name="record_runs",
-        minimum_interval_seconds=5,
+        minimum_interval_seconds=15,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Records how each pipeline run ended, with the cause of a failure.",
     )
@@ -84,13 +85,13 @@ def record_runs_sensor(settings: Settings) -> dg.SensorDefinition:
         cursors = _cursors(context)
         recorded = 0
         for event_type in _ENDS:
-            changes = context.instance.fetch_run_status_changes(
+            changes = kept_instance(context).fetch_run_status_changes(
                 dg.RunStatusChangeRecordsFilter(event_type, after_storage_id=cursors[event_type]),
                 _BATCH,
                 ascending=True,
             )
             for change in changes.records:
-                run = context.instance.get_run_by_id(change.event_log_entry.run_id)
+                run = kept_instance(context).get_run_by_id(change.event_log_entry.run_id)
                 if run is not None and PIPELINE_TAG in run.tags:
                     recorded += _recorded(context, run, settings)
                 cursors[event_type] = change.storage_id
@@ -103,7 +104,7 @@ def record_runs_sensor(settings: Settings) -> dg.SensorDefinition:
 def _recorded(context: dg.SensorEvaluationContext, run: dg.DagsterRun, settings: Settings) -> bool:
     """Record one end; a run whose tags cannot be used must not keep those after it from being recorded."""
     try:
-        record_end(context.instance, run, settings)
+        record_end(kept_instance(context), run, settings)
     except InputError as error:
         context.log.warning("run %s is not recorded: %s", run.run_id, error)
         return False
@@ -116,7 +117,7 @@ def _cursors(context: dg.SensorEvaluationContext) -> dict[_End, int]:
         return dict(zip(_ENDS, (int(part) for part in context.cursor.split(",")), strict=True))
     cursors: dict[_End, int] = {}
     for event_type in _ENDS:
-        newest = context.instance.fetch_run_status_changes(event_type, 1).records
+        newest = kept_instance(context).fetch_run_status_changes(event_type, 1).records
         cursors[event_type] = newest[0].storage_id if newest else 0
     return cursors
 
@@ -134,7 +135,8 @@ def reap_sensor() -> dg.SensorDefinition:
         description="Ends runs whose worker died before they started, or while they were cancelled.",
     )
     def reap_runs(context: dg.SensorEvaluationContext) -> dg.SkipReason:
-        instance, launcher = context.instance, context.instance.run_launcher
+        instance = kept_instance(context)
+        launcher = instance.run_launcher
         ended = 0
         if launcher.supports_check_run_worker_health:
             for run in instance.get_runs(dg.RunsFilter(statuses=[_STARTING, _CANCELING])):

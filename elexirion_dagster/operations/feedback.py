@@ -14,6 +14,7 @@ from elexirion_dagster.errors import InputError, PipelineError
 from elexirion_dagster.operations.pipelines import fits
 from elexirion_dagster.records import Json
 from elexirion_dagster.redact import Redactor
+from elexirion_dagster.reports.report import visible
 from elexirion_dagster.settings import Settings
 from elexirion_dagster.spec.slots import SlotSpec, slots
 from elexirion_dagster.store.database import ingest, query
@@ -116,21 +117,23 @@ def _answer(home: Home, root: str, step: str) -> tuple[str, str, str]:
     answers = query(home, _ANSWERS, [root]).rows
     meant = [one for one in answers if one[0] == step] or [one for one in answers if one[1] == step]
     if not meant:
-        paths = [str(path) for path, *_ in answers]
+        paths = [visible(path) for path, *_ in answers]
         close = get_close_matches(step, paths, n=1)
         known = f"Answers: {', '.join(paths[:_SHOWN])}{' …' if len(paths) > _SHOWN else ''}." if paths else None
         raise InputError(
             f"no model answered at {step!r} in run {root}", mend=f"Did you mean {close[0]!r}?" if close else known
         )
     if len(meant) > 1:
-        some = ", ".join(str(path) for path, *_ in meant[:_SHOWN])
+        some = ", ".join(visible(path) for path, *_ in meant[:_SHOWN])
         raise InputError(
             f"{step} gave {len(meant)} answers in run {root}",
             mend=f"Name one: {some}{' …' if len(meant) > _SHOWN else ''}",
         )
     path, slot, pipeline, status = meant[0]
     if status != "succeeded":
-        message = f"{path} is {status} in run {root}, and only answers of steps that succeeded are learned from"
+        message = (
+            f"{visible(path)} is {status} in run {root}, and only answers of steps that succeeded are learned from"
+        )
         raise InputError(message, mend="Speak of another answer.")
     return path, slot, pipeline
 

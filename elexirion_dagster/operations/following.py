@@ -52,6 +52,8 @@ class State:
     notices: list[str] = field(default_factory=list)
     _heard: set[str] = field(default_factory=set)
     _speaking: set[str] = field(default_factory=set)
+    _unscored: set[str] = field(default_factory=set)
+    """Scores that were told to be none; of many items the first is told."""
 
     def take(self, line: dict[str, Json]) -> None:
         """Take one journal line into account."""
@@ -71,7 +73,8 @@ class State:
                 self._speaking.discard(line["path"])
                 cost = line.get("cost_usd")
                 self.cost_usd = None if cost is None or self.cost_usd is None else self.cost_usd + cost
-            case "score" if line["error"]:
+            case "score" if line["error"] and line["name"] not in self._unscored:
+                self._unscored.add(line["name"])
                 self.notices.append(f"{line['path']}: {line['error']}")
             case "call_failed":
                 self.failed_calls += 1

@@ -4,7 +4,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from elexirion_dagster.errors import Cancelled, ElexirionError, StorageError
-from elexirion_dagster.expressions import Engine
 from elexirion_dagster.records import Json
 from elexirion_dagster.spec.base import StepBase
 from elexirion_dagster.spec.learning import Score, as_score
@@ -24,18 +23,21 @@ class _Answer:
     scope: Scope
 
 
-def record_scores(pipeline: Pipeline, scope: Scope, shared: Shared, *, prefix: str = "") -> None:
+def record_scores(pipeline: Pipeline, scope: Scope, shared: Shared, *, prefix: str = "") -> tuple[str, ...]:
     """Journal the scores of every answer whose values are there; what cannot be a score is journaled as an error.
 
-    `prefix` goes before the paths of the pipeline's steps.
+    `prefix` goes before the paths of the pipeline's steps. Returns the first error of each score that has one.
     """
+    errors: dict[str, str] = {}
     places = {slot.step: slot for slot in slots(pipeline)} if pipeline.score else {}
     for name, score in pipeline.score.items():
         for answer in _answers(places[score.of], scope):
-            found = _scored(name, score, answer.scope, shared.engine)
+            found = _scored(name, score, answer.scope, shared)
             if found is None:
                 continue
-            value, error = found
+            value, error = found[0], None if found[1] is None else shared.redactor.text(found[1])
+            if error is not None:
+                errors.setdefault(name, f"{prefix}{answer.path}: {error}")
             shared.journal.append(
                 "score",
                 later=True,
@@ -45,17 +47,19 @@ def record_scores(pipeline: Pipeline, scope: Scope, shared: Shared, *, prefix: s
                 name=name,
                 source="expression",
                 value=value,
-                error=None if error is None else shared.redactor.text(error),
+                error=error,
             )
+    return tuple(errors.values())
 
 
-def _scored(name: str, score: Score, scope: Scope, engine: Engine) -> tuple[float | None, str | None] | None:
+def _scored(name: str, score: Score, scope: Scope, shared: Shared) -> tuple[float | None, str | None] | None:
     """A score or why there is none; None where a step that it refers to did not come that far."""
-    chains = engine.references(score.value)
+    chains = shared.engine.references(score.value)
     if any(chain[0] in ("steps", "vars") and chain[1:] and chain[1] not in scope[chain[0]] for chain in chains):
         return None
     try:
-        return as_score(engine.evaluate(score.value, scope), score.value), None
+        value = shared.redactor.tree(shared.engine.evaluate(score.value, scope))
+        return as_score(value, score.value), None
     except (Cancelled, StorageError):
         raise
     except ElexirionError as error:

@@ -108,6 +108,8 @@ def _csv(text: str, file: Path, check: _Check | None) -> Iterator[_Numbered]:
                 header = [name.strip() for name in cells]
                 if len(set(header)) < len(header) or "" in header:
                     _wrong(file, 1, "every column has a name of its own", None)
+                if "expected" in header and any(name.startswith("expected.") for name in header):
+                    _wrong(file, 1, "expected stands beside columns of its fields", "Keep the one or the others.")
             elif cells:
                 if len(cells) != len(header):
                     _wrong(
@@ -121,18 +123,31 @@ def _csv(text: str, file: Path, check: _Check | None) -> Iterator[_Numbered]:
 
 def _of_cells(cells: Mapping[str, str], check: _Check | None) -> dict[str, Json]:
     fields = {name.partition(".")[2]: cell for name, cell in cells.items() if name.startswith("expected.")}
-    row: dict[str, Json] = {name: cells[name] for name in ("group",) if cells.get(name)}
+    row: dict[str, Json] = {"group": cells["group"]} if cells.get("group") else {}
     if "must_pass" in cells:
         row["must_pass"] = _WORDS.get(cells["must_pass"].strip().lower(), cells["must_pass"])
-    if fields or cells.get("expected"):
-        plain: Json = fields or cells["expected"]
-        typed = {name: _typed(cell) for name, cell in fields.items()} if fields else _typed(cells["expected"])
-        row["expected"] = plain if check is not None and check(typed) and not check(plain) else typed
+    if fields:
+        row["expected"] = _read(fields, check)
+    elif cells.get("expected"):
+        row["expected"] = _read({"": cells["expected"]}, check and (lambda one: check(one[""])))[""]
     taken = {"group", "must_pass", "expected"}
     row["inputs"] = {
         name: cell for name, cell in cells.items() if name not in taken and not name.startswith("expected.")
     }
     return row
+
+
+def _read(cells: Mapping[str, str], check: _Check | None) -> dict[str, Json]:
+    """The cells as what they read as; one that fits better as text stays text."""
+    answer = {name: _typed(cell) for name, cell in cells.items()}
+    wrong = len(check(answer)) if check is not None else 0
+    for name, cell in cells.items():
+        if check is None or not wrong:
+            break
+        fewer = len(check({**answer, name: cell}))
+        if fewer < wrong:
+            answer[name], wrong = cell, fewer
+    return answer
 
 
 def _typed(cell: str) -> Json:

@@ -75,26 +75,28 @@ FROM marked UNION ALL FROM said UNION ALL FROM parsed;
 _EXAMPLES = """
 CREATE VIEW examples AS
 WITH answered AS (
-    SELECT pipeline, slot AS step, root_run, step_path AS path, max(ts) AS ts,
+    SELECT pipeline, slot AS step, root_run, step_path, max(ts) AS ts,
         arg_max(provider || '/' || model, ts) AS model, arg_max(prompt_version, ts) AS prompt_version,
         arg_max(inputs, ts) AS inputs, coalesce(any_value(data), to_json(any_value(answer_text))) AS answer,
-        CASE WHEN count(cost_usd) = count(*) THEN sum(cost_usd) END AS cost_usd, sum(latency_s) AS latency_s
+        CASE WHEN count(cost_usd) = count(*) THEN sum(cost_usd) / count(DISTINCT path) END AS cost_usd,
+        sum(latency_s) / count(DISTINCT path) AS latency_s
     FROM outcomes
     WHERE call_status = 'replied' AND status = 'succeeded' AND NOT is_fallback AND prompt_version IS NOT NULL
     GROUP BY ALL
 ), judged AS (
-    SELECT root_run, path, avg(value) AS score, avg(value) FILTER (source IN ('people', 'expression')) AS whole,
+    SELECT root_run, path AS step_path, avg(value) AS score,
+        avg(value) FILTER (source IN ('people', 'expression')) AS whole,
         string_agg(comment, chr(10) ORDER BY ts) AS comment, bool_or(source IN ('people', 'finding')) AS by_people
     FROM scores WHERE source <> 'schema' AND value IS NOT NULL GROUP BY ALL
 ), corrected AS (
-    SELECT about AS root_run, step_path AS path, expected FROM feedback
-    WHERE step_path IS NOT NULL AND expected IS NOT NULL
+    SELECT about AS root_run, step_path, expected FROM feedback
+    WHERE step_path IS NOT NULL AND (expected IS NOT NULL OR score >= 0.99)
     QUALIFY row_number() OVER (PARTITION BY about, step_path ORDER BY ts DESC) = 1
 )
-SELECT pipeline, step, root_run, path, ts, model, prompt_version, inputs, answer,
+SELECT pipeline, step, root_run, step_path AS path, ts, model, prompt_version, inputs, answer,
     coalesce(expected, CASE WHEN score >= 0.99 AND whole >= 0.99 THEN answer END) AS expected, score, comment,
     CASE WHEN by_people OR expected IS NOT NULL THEN 'feedback' ELSE 'run' END AS source, cost_usd, latency_s
-FROM answered LEFT JOIN judged USING (root_run, path) LEFT JOIN corrected USING (root_run, path);
+FROM answered LEFT JOIN judged USING (root_run, step_path) LEFT JOIN corrected USING (root_run, step_path);
 """
 
 LINES = ("marks",)

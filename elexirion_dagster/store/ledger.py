@@ -92,6 +92,11 @@ class Ledger:
         with self.file.transaction() as db:
             return not any(_lacking(db, limit, usd, tokens) for limit in limits)
 
+    def will_have_room(self, limits: Sequence[Limit], *, usd: float | None, tokens: int) -> bool:
+        """Whether `reserve` would hold these bounds if everything that living processes reserve came to nothing."""
+        with self.file.transaction() as db:
+            return all(_fits(limit, _spend(db, limit.scope), usd, tokens) for limit in limits)
+
     def settle(self, reservation: str, *, usd: float | None, tokens: int) -> None:
         """Put what it really came to in place of the bounds; `usd` None (not known) leaves the bound standing."""
         with self.file.transaction() as db:
@@ -125,6 +130,11 @@ def _lacking(db: sqlite3.Connection, limit: Limit, usd: float | None, tokens: in
     return "tokens" if limit.tokens is not None and tokens_now + tokens > limit.tokens else None
 
 
+def _fits(limit: Limit, spend: Spend, usd: float | None, tokens: int) -> bool:
+    dollars = limit.usd is None or (usd is not None and _nano(spend.usd) + _nano(usd) <= _nano(limit.usd))
+    return dollars and (limit.tokens is None or spend.tokens + tokens <= limit.tokens)
+
+
 def _check(db: sqlite3.Connection, limit: Limit, usd: float | None, tokens: int) -> None:
     lacking = _lacking(db, limit, usd, tokens)
     if lacking is None:
@@ -156,6 +166,8 @@ def _words(scope: str) -> tuple[str, str]:
             return "today's runs", "ELEXIRION_BUDGET_USD_PER_DAY or ELEXIRION_BUDGET_TOKENS_PER_DAY"
         case "step":
             return f"the step {rest.partition(':')[2]}", "its `budget`"
+        case "optimize":
+            return f"the optimisation of {rest.partition(':')[2]}", "`optimize.budget.usd`"
         case _:
             return "this run and what continues it", "the pipeline's `budget`"
 

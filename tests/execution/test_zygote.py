@@ -115,3 +115,21 @@ def test_threads_of_native_code_are_seen():
         "print(_threads())\n"
     )
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "1 threads of native code"
+
+
+def test_migrations_are_read_once_and_say_the_same():
+    code = (
+        "import sqlite3, sys\n"
+        "from alembic.script import ScriptDirectory\n"
+        "from dagster._core.storage.sql import check_alembic_revision, get_alembic_config\n"
+        "import sqlalchemy\n"
+        "from elexirion_dagster.execution.zygote import read_migrations_once\n"
+        "config = get_alembic_config(sys.modules['dagster._core.storage.sql'].__file__)\n"
+        "before = ScriptDirectory.from_config(config).as_revision_number('head')\n"
+        "read_migrations_once()\n"
+        "ScriptDirectory._load_revisions = None\n"  # whoever reads them again fails
+        "with sqlalchemy.create_engine('sqlite://').connect() as connection:\n"
+        "    assert check_alembic_revision(config, connection) == (None, before)\n"
+        "print(before)\n"
+    )
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip()

@@ -130,3 +130,12 @@ def test_an_expected_answer_needs_the_pipeline_that_it_is_for(run, home_path, tm
         say(settings, run.run.info.run, "review[a].look", Word("bad", expected=right))
     say(settings, run.run.info.run, "review[a].look", Word("bad", expected=right, pipeline=str(file)))
     assert [row.expected for row in rows(run.home, "judged", "review.look") if row.expected] == [{"n": 4}]
+
+
+def test_a_correction_holds_until_a_later_word_calls_the_answer_right(run, settings, tmp_path):
+    (tmp_path / "right.txt").write_text("no")
+    say(settings, run.run.info.run, "ask", Word("bad", expected=tmp_path / "right.txt"))
+    say(settings, run.run.info.run, "ask", Word("0.4", "nearly"))
+    assert rows(run.home, "judged", "ask")[0].expected == "no"
+    say(settings, run.run.info.run, "ask", Word("good"))
+    assert rows(run.home, "judged", "ask")[0].expected == "yes"

@@ -69,6 +69,7 @@ GOOD = '{"inputs": {"file.path": "a", "goal": "g"}, "expected": {"kind": "x"}}\n
         ("l.csv", CSV + 'c.py,"g', ":4:", "no CSV"),
         ("l.csv", CSV.replace("x,true", "x,si"), ":2:", "must_pass must be true or false"),
         ("l.csv", "a,a\n1,2\n", ":1:", "a name of its own"),
+        ("l.csv", "a,expected,expected.k\n1,2,3\n", ":1:", "beside columns of its fields"),
         ("l.txt", GOOD, "l.txt", "no kind of labelled file"),
     ],
 )
@@ -82,3 +83,19 @@ def test_a_wrong_row_is_told_with_file_and_line(tmp_path, name, text, where, sai
 def test_a_file_that_is_not_there_is_told(tmp_path):
     with pytest.raises(InputError, match="cannot be read"):
         labelled(tmp_path / "none.jsonl", "p", "ask")
+
+
+def typed(answer):
+    wrong = [] if isinstance(answer, dict) and isinstance(answer.get("n"), int) else ["n"]
+    return [*wrong, *([] if isinstance(answer, dict) and isinstance(answer.get("kind"), str) else ["kind"])]
+
+
+def test_cells_of_a_csv_are_numbers_or_text_as_the_output_wants_them_each_by_itself(tmp_path):
+    (row,) = read(tmp_path, "l.csv", "a,expected.kind,expected.n\nx,7,8\n", paths=("a",), check=typed)
+    assert row.expected == {"kind": "7", "n": 8}
+    (row,) = read(tmp_path, "l.csv", 'a,expected\nx,"{""kind"": ""7"", ""n"": 8}"\n', paths=("a",), check=typed)
+    assert row.expected == {"kind": "7", "n": 8}
+    (row,) = read(
+        tmp_path, "l.csv", "a,expected\nx,7\n", paths=("a",), check=lambda one: [] if one == "7" else ["text"]
+    )
+    assert row.expected == "7"

@@ -53,6 +53,18 @@ def test_a_reservation_counts_until_it_is_settled_at_what_it_cost(ledger):
     assert ledger.spent("run:r") == Spend(0.125, 90, 0.0, 0)
 
 
+def test_room_that_others_hold_comes_back_and_room_that_is_spent_does_not(ledger):
+    limits = [Limit("run:r", 1.0, None)]
+    held = ledger.reserve(limits, usd=0.75, tokens=1)
+    assert (ledger.has_room(limits, usd=0.5, tokens=1), ledger.will_have_room(limits, usd=0.5, tokens=1)) == (
+        False,
+        True,
+    )
+    ledger.settle(held, usd=0.75, tokens=1)
+    assert not ledger.will_have_room(limits, usd=0.5, tokens=1)
+    assert not ledger.will_have_room(limits, usd=None, tokens=1)
+
+
 def test_a_released_reservation_leaves_nothing(ledger):
     ledger.release(ledger.reserve([Limit("run:r", 1.0, None)], usd=0.5, tokens=400))
     assert ledger.spent("run:r") == Spend(0.0, 0, 0.0, 0)
