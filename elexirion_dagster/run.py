@@ -297,7 +297,7 @@ class Run:
         if self.scan is None:
             return []
         found = self.scan.outcomes(upstream, self._redactor.text)
-        for fields in self.scan.lines(found, self._pins.models, self._pins.slot):
+        for fields in self.scan.lines(found, self._pins.models, self._pins.choice):
             self.journal.append("scanned", durable=True, **fields)
         return found
 
