@@ -1,10 +1,10 @@
 """How much luck a slot may still use up: the error level of each try, 5 % in all on one holdout.
 
-The first try gets 2 %, the next nine 0.25 % each, those after that halve what is left of 0.75 %. All together stay at
+The first try gets 2 %, the next nine 0.28 % each, each one after that half of what is then left. All together stay at
 or below 5 % however often is tried and however alike the tries are (a union bound needs no independence). The usual
-sequence 6/(pi k)^2 leaves the tenth try 0.03 %; this one leaves it eight times that, because a slot that is looked at
-weekly while its holdout grows comes to about ten tries. What a promoted try spent goes on to the next one (the online
-fallback of Tian and Ramdas, 2021): a true discovery uses up nothing.
+sequence, 5 % of 6/(pi k)^2, leaves the tenth try 0.03 %; this one leaves it nine times that, because a slot that is
+looked at weekly while its holdout grows comes to about ten tries. What a promoted try spent goes on to the next one
+(the online fallback of Tian and Ramdas, 2021): a true discovery uses up nothing.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from elexirion_dagster.store.attempts import Attempt
 
 TOTAL = 0.05
-FIRST, NEXT, EVEN_TRIES = 0.02, 0.0025, 10
+FIRST, NEXT, EVEN_TRIES = 0.02, 0.0028, 10
 FRESH = 2
 """A holdout that has grown by this factor is a new one: at least half of its rows were in no try before."""
 
