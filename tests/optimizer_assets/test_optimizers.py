@@ -78,7 +78,7 @@ def test_a_teacher_that_dies_ends_it_within_eight_calls_and_is_no_success(home_p
             raise ProviderError("the teacher is down", cause="connection")
 
     model = Teacher()
-    with pytest.raises(ElexirionError, match="the teacher is down"):
+    with pytest.raises(ElexirionError, match=r"was given up \(connection\): the teacher is down"):
         search(home_path, task_of(optimizer="gepa"), model)
     assert 1 <= model.written <= MOST_FAILURES
 
