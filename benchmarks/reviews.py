@@ -50,7 +50,8 @@ def repository(folder: Path, files: int) -> None:
         (folder / f"file_{number}.py").write_text(f"def number_{number}():\n    return {number}\n", encoding="utf-8")
     me = ["-c", "user.name=Bench", "-c", "user.email=bench@example.org"]
     for words in (["init", "-q", "-b", "main"], ["add", "-A"], [*me, "commit", "-qm", "some"]):
-        subprocess.run(["git", *words], cwd=folder, check=True)
+        command = ["git", *words]
+        subprocess.run(command, cwd=folder, check=True)
 
 
 def plain(server: RehearsalServer, texts: list[str]) -> float:

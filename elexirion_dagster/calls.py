@@ -296,6 +296,7 @@ class Calls:
             durable=True,
             cause=error.cause,
             message=self._redactor.text(error.message),
+            prompt_version=asking.call.prompt_version,
             status=getattr(error, "status", None),
             usage=usage.to_json() if usage else None,
             cost_usd=cost,

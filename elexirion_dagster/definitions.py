@@ -12,6 +12,7 @@ import dagster as dg
 from elexirion_dagster.compiler.compile import compile_files
 from elexirion_dagster.compiler.health import HEALTH_ASSET, health_sensor
 from elexirion_dagster.compiler.jobs import pipeline_job
+from elexirion_dagster.compiler.prompts import prompts_sensor
 from elexirion_dagster.compiler.recovery import recover_job, recovery_sensor
 from elexirion_dagster.compiler.sensors import ingest_sensor, reap_sensor, record_runs_sensor
 from elexirion_dagster.dialects.load import load_any
@@ -31,7 +32,13 @@ from elexirion_dagster.store.home import open_home
 def defs() -> dg.Definitions:
     """All pipelines found in ./pipelines_yaml, $ELEXIRION_PIPELINES and the package; in a worker the one it runs."""
     settings = Settings.from_env(os.environ)
-    sensors = [record_runs_sensor(settings), reap_sensor(), ingest_sensor(settings), health_sensor(settings)]
+    sensors = [
+        record_runs_sensor(settings),
+        reap_sensor(),
+        ingest_sensor(settings),
+        health_sensor(settings),
+        prompts_sensor(settings),
+    ]
     known, wanted = find_all(settings), wanted_job.get()
     # The worker of a run need not compile the other pipelines: 9 ms each, measured.
     files = [known[wanted]] if wanted in known else known.values()

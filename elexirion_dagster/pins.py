@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import NamedTuple
 
 from elexirion_dagster.errors import ElexirionError, InputError, PolicyError
@@ -19,7 +20,7 @@ from elexirion_dagster.steps.context import Slot
 from elexirion_dagster.store.home import Home
 from elexirion_dagster.store.journal import JournalWriter
 from elexirion_dagster.store.ledger import PRICE_MEND
-from elexirion_dagster.store.prompts import PromptVersion, Stale, current, read, slot_hash
+from elexirion_dagster.store.prompts import Canary, PromptVersion, Stale, pointer, read, slot_hash, usable
 from elexirion_dagster.store.replay import Replay
 from elexirion_dagster.store.sessions import Sessions
 from elexirion_dagster.tags import NO_MODEL
@@ -64,7 +65,7 @@ class RunPins:
         self._versions = recovery.change.prompts if recovery.change else {}
         self._root_pipeline = recovery.root_pipeline or pipeline.name
         self._lock = threading.RLock()
-        self._slots: dict[str, Slot] = {}
+        self._choices: dict[str, Choice] = {}
         self._models: dict[str, tuple[ModelRef, ...]] = {}
 
     def env(self, pipeline: Pipeline) -> Mapping[str, str]:
@@ -123,34 +124,50 @@ class RunPins:
     def _resolved(self, wanted: Model) -> tuple[ModelRef, ...]:
         return () if wanted == NO_MODEL else resolve(wanted, self._settings)
 
-    def slot(self, step: LlmStep, name_path: str, pipeline: str | None = None) -> Slot:
+    def slot(self, step: LlmStep, name_path: str, item: str | None, pipeline: str | None = None) -> Slot:
         """The step's slot: the promoted version if there is one for this YAML, else the YAML's own text.
 
-        `pipeline` is the one whose prompts it is among, the run's own when absent.
+        A canary's for its share of the items, or of the root runs where there is none. `pipeline` is the one whose
+        prompts it is among, the run's own when absent.
         """
+        return self.choice(step, name_path, pipeline).of(item)
+
+    def choice(self, step: LlmStep, name_path: str, pipeline: str | None = None) -> "Choice":
+        """What the step's slot is for any item of this root run."""
         place = _Place(pipeline or self._pipeline.name, name_path)
         name = name_path if place.pipeline == self._root_pipeline else f"{place.pipeline}/{name_path}"
         with self._lock:
-            if name not in self._slots:
-                self._slots[name] = self._find(step, place, f"prompt:{name}")
-            return self._slots[name]
+            if name not in self._choices:
+                self._choices[name] = replace(self._find(step, place, name), run=self._journal.root_run)
+            return self._choices[name]
 
-    def _find(self, step: LlmStep, place: _Place, pin: str) -> Slot:
-        pinned = self._pinned.get(pin)
+    def _find(self, step: LlmStep, place: _Place, name: str) -> "Choice":
+        pin, trial_pin = f"prompt:{name}", f"canary:{name}"
         own = own_slot(step)
         if place.name_path in self._versions:
-            return self._chosen(own, place)
-        slot = slot_now(self._home, step, *place) if pinned is None else self._as_pinned(own, pinned, place)
-        self.fixed(pin, lambda: slot.version)
-        return slot
+            return Choice(self._chosen(own, place))
+        if pin in self._pinned:
+            return self._as_pinned(own, place, self._pinned[pin], self._pinned.get(trial_pin))
+        found = choice_now(self._home, step, *place)
+        self.fixed(pin, lambda: found.base.version)
+        if found.canary is not None:  # after the other: a process that dies in between has asked nothing yet
+            self.fixed(trial_pin, partial(asdict, found.canary))
+        return found
 
     def _chosen(self, own: Slot, place: _Place) -> Slot:
         """The version that a recovery names: `yaml`, or one in the registry."""
         version = self._versions[place.name_path]
         return own if version == "yaml" else _slot_of(read(self._home, *place, version))
 
-    def _as_pinned(self, own: Slot, pinned: str, place: _Place) -> Slot:
-        """The version that the root run began with, whatever was promoted since."""
+    def _as_pinned(self, own: Slot, place: _Place, pinned: str, trial: Json) -> "Choice":
+        """The versions that the root run began with, whatever was promoted, tried out or stopped since."""
+        base = self._version(own, place, pinned)
+        if trial is None:
+            return Choice(base)
+        canary = Canary(**trial)
+        return Choice(base, canary, _on_trial(self._version(own, place, canary.hash), canary))
+
+    def _version(self, own: Slot, place: _Place, pinned: str) -> Slot:
         if pinned == own.version:
             return own
         try:
@@ -159,6 +176,21 @@ class RunPins:
         except InputError as error:
             raise _gone(place.name_path, pinned) from error
         raise _gone(place.name_path, pinned)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What a slot is for a run: `base`, and for the items that a canary takes, `trial`."""
+
+    base: Slot
+    canary: Canary | None = None
+    trial: Slot | None = None
+    run: str = ""
+
+    def of(self, item: str | None) -> Slot:
+        """The slot of the item with this key; of the root run, where there is no item."""
+        key = self.run if item is None else item
+        return self.trial if self.trial and self.canary and self.canary.takes(key) else self.base
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,9 +212,9 @@ class ChildPins:
         own = self.pipeline.model if "model" in self.pipeline.model_fields_set else None
         return self.outer.models(model or own)
 
-    def slot(self, step: LlmStep, name_path: str, pipeline: str | None = None) -> Slot:
+    def slot(self, step: LlmStep, name_path: str, item: str | None, pipeline: str | None = None) -> Slot:
         """The step's slot, kept under the nearest pipeline that has a name of its own."""
-        return self.outer.slot(step, name_path, pipeline or (self.pipeline.name if self.named else None))
+        return self.outer.slot(step, name_path, item, pipeline or (self.pipeline.name if self.named else None))
 
     def env(self, pipeline: Pipeline) -> Mapping[str, str]:
         """The environment variables that a pipeline lists, as far as they were set when the run began."""
@@ -221,13 +253,24 @@ def own_slot(step: LlmStep) -> Slot:
     return Slot(step.system, examples, f"{_YAML}{base}")
 
 
-def slot_now(home: Home, step: LlmStep, pipeline: str, name_path: str) -> Slot:
-    """The slot that a root run which begins now would pin: the promoted version, else the YAML's own text."""
+def choice_now(home: Home, step: LlmStep, pipeline: str, name_path: str) -> Choice:
+    """What a root run that begins now would pin: the promoted version, else the YAML's own text; and the canary."""
     own = own_slot(step)
-    found = current(home, pipeline, name_path, base_hash=own.version.removeprefix(_YAML))
+    base_hash = own.version.removeprefix(_YAML)
+    now = pointer(home, pipeline, name_path)
+    found = usable(home, pipeline, name_path, now.hash, base_hash=base_hash)
     if isinstance(found, Stale):
-        return replace(own, note="the promoted prompt is stale: the YAML's own text changed since it was derived")
-    return own if found is None else _slot_of(found)
+        base = replace(own, note="the promoted prompt is stale: the YAML's own text changed since it was derived")
+    else:
+        base = own if found is None else _slot_of(found)
+    tried = None if now.canary is None else usable(home, pipeline, name_path, now.canary.hash, base_hash=base_hash)
+    if now.canary is None or not isinstance(tried, PromptVersion):
+        return Choice(base)
+    return Choice(base, now.canary, _on_trial(_slot_of(tried), now.canary))
+
+
+def _on_trial(slot: Slot, canary: Canary) -> Slot:
+    return replace(slot, note=f"this prompt is on trial: a canary that {canary.share:.0%} of the items use")
 
 
 def _slot_of(version: PromptVersion) -> Slot:

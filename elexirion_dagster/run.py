@@ -112,7 +112,7 @@ class Run:
             self._started_at = self._pins.fixed("started_at", lambda: datetime.now(UTC).isoformat())
             chosen, self._budget = info.tags.get(MODEL_TAG), self._recovery.within(pipeline.budget)
             self._runner = Runner(self._replay, model=chosen, pipelines=pipelines, recovery=self._recovery)
-            self._deadline = _deadline(self._budget)
+            self._deadline = _deadline(self._budget, self._replay.seconds)
             workspace = opening.enter_context(workspace_of(home, info.root_run))
             opening.enter_context(self._worktree(workspace))
             self.scan = self._begin_scan(opening, home, workspace.folder)
@@ -297,7 +297,7 @@ class Run:
         if self.scan is None:
             return []
         found = self.scan.outcomes(upstream, self._redactor.text)
-        for fields in self.scan.lines(found, self._pins.models, self._pins.slot):
+        for fields in self.scan.lines(found, self._pins.models, self._pins.choice):
             self.journal.append("scanned", durable=True, **fields)
         return found
 
@@ -332,8 +332,8 @@ class Run:
                 self.unscored = record_scores(self.pipeline, self.scope(done), self._shared)
 
 
-def _deadline(budget: Amounts) -> float | None:
-    return None if budget.seconds is None else time.monotonic() + budget.seconds
+def _deadline(budget: Amounts, spent_s: float) -> float | None:
+    return None if budget.seconds is None else time.monotonic() + budget.seconds - spent_s
 
 
 def _day(settings: Settings) -> Amounts:

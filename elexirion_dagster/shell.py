@@ -22,6 +22,8 @@ _TERM_S = 2.0  # from SIGTERM to SIGKILL
 _DRAIN_S = 1.0  # how long an ended command's output is still read when something else holds its pipe
 _CHUNK = 65_536
 _MB = 1024 * 1024
+RUN_VARIABLE = "ELEXIRION_RUN"
+"""Says, in the environment of commands, which run they belong to: whoever finds its worker dead can end them."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,8 @@ def environment(cwd: Path, extra: Mapping[str, str]) -> dict[str, str]:
         "HOME": str(cwd),
         "TMPDIR": tempfile.gettempdir(),
     }
-    return {**base, **extra}
+    marked = {RUN_VARIABLE: os.environ[RUN_VARIABLE]} if RUN_VARIABLE in os.environ else {}
+    return {**base, **extra, **marked}
 
 
 def _start(args: Sequence[str], cwd: Path, env: Mapping[str, str], *, with_stdin: bool) -> subprocess.Popen[bytes]:

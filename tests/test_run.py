@@ -245,3 +245,16 @@ def test_our_own_keys_are_not_kept_whatever_their_shape(start, field):
 def test_a_template_knows_which_model_the_run_asks_if_it_asks_any(start, ask, model, known):
     text = f"model: auto\nsteps: [{ask}{{name: s, type: set, vars: {{m: '{{{{ run.model }}}}'}}}}]"
     assert start(text, tags={"elexirion/model": model}).all()["s"].data == {"m": known}
+
+
+def test_what_continues_a_run_has_only_the_time_that_is_left_of_its_budget(start):
+    text = """
+budget: {seconds: 1}
+steps:
+  - {name: a, type: command, run: [sleep, '0.6']}
+  - {name: b, type: command, run: [sleep, '%s']}
+"""
+    first = start(text % "0.7")
+    assert first.all()["b"].error.cause == "timeout"
+    again = start(text % "0.1", root=first.run.info.root_run).all()
+    assert (again["a"].status, again["b"].error.cause) == ("succeeded", "timeout")

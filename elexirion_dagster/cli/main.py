@@ -26,6 +26,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "outcomes": ("outcomes.outcomes", "What runs left behind, from the DuckDB tables."),
     "feedback": ("feedback.feedback", "Say what an answer of a run was worth, and what would have been right."),
     "findings": ("findings.findings", "Findings from scan to scan: list, suppress, accept, reject."),
+    "prompts": ("prompts.prompts", "Learned versions of prompts: list, diff, promote, roll back, pin."),
     "recoveries": ("recoveries.recoveries", "What was done about failed runs; take over what was parked."),
     "health": ("health.health", "How providers, pipelines and the queue are."),
     "doctor": ("instance.doctor", "What is configured, what is missing, how to mend it."),

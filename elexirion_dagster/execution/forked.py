@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, NoReturn, Self
 
 from elexirion_dagster.execution.workers import claim, log_file, wanted_job, worker
+from elexirion_dagster.shell import RUN_VARIABLE
 
 _FIELDS = {"run": str, "job": str, "args": str, "cwd": str, "environ": dict}
 
@@ -73,6 +74,7 @@ def _become(order: Order, folder: Path) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ.clear()
     os.environ.update(order.environ)
+    os.environ[RUN_VARIABLE] = order.run
     time.tzset()
     os.chdir(order.cwd)
     if "numpy" in sys.modules:  # Python's own generator is seeded anew in every fork, numpy's is not

@@ -19,7 +19,7 @@ from dagster._core.launcher.base import CheckRunHealthResult, LaunchRunContext, 
 from dagster._grpc.types import ExecuteRunArgs
 from dagster._serdes import ConfigurableClassData
 
-from elexirion_dagster.execution.workers import WORKERS, claimed, end, last_lines, leave, worker
+from elexirion_dagster.execution.workers import WORKERS, claimed, end, end_left_behind, last_lines, leave, worker
 from elexirion_dagster.execution.zygote import CHANGED, SOCKET, command
 
 _READY_S = 60.0
@@ -106,6 +106,7 @@ class WarmRunLauncher(DefaultRunLauncher):
         if pid is None and kind in (None, "elsewhere"):
             return self._health_of_others(run)
         if pid is None:
+            end_left_behind(run.run_id)
             return CheckRunHealthResult(WorkerStatus.FAILED, "its worker ended without a word")
         return CheckRunHealthResult(WorkerStatus.RUNNING, run_worker_id=str(pid))
 

@@ -20,6 +20,7 @@ from typing import Literal, get_args
 import psutil
 
 from elexirion_dagster.errors import StorageError
+from elexirion_dagster.shell import RUN_VARIABLE
 from elexirion_dagster.store.home import check_name
 
 WORKERS = "workers"
@@ -117,6 +118,14 @@ def end(folder: Path, run_ids: Iterable[str]) -> None:
         time.sleep(_LOOK_S)
     for pid in left:
         _kill(pid)
+
+
+def end_left_behind(run_id: str) -> None:
+    """Kill the commands that a worker which died without a word was running, with all that they started."""
+    for one in psutil.process_iter():
+        with suppress(psutil.Error):
+            if one.environ().get(RUN_VARIABLE) == run_id and one.pid != os.getpid():
+                one.kill()
 
 
 def warm(folder: Path) -> list[str]:

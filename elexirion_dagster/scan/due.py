@@ -1,6 +1,6 @@
 """Which files are due, and why: a file is scanned again when it, the rules, the model or the prompt changed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -43,9 +43,10 @@ def due(
     was = {new: old for old, new in renamed.items()}
     must: list[Due] = []
     stale: list[tuple[str, Due]] = []
+    versions = now.versions()
     for path in sorted(blobs):
         before = known.get(path) or known.get(was.get(path, ""))
-        reason: Reason | None = "asked" if every else _reason(blobs[path], before, now)
+        reason: Reason | None = "asked" if every else _reason(blobs[path], before, now, versions)
         if before is not None and reason == "stale":
             stale.append((str(before.scanned_at), Due(path, "stale")))
         elif reason is not None:
@@ -54,7 +55,7 @@ def due(
     return must, [one for _, one in sorted(stale, key=lambda pair: (pair[0], pair[1].path))]
 
 
-def _reason(blob: str, before: KnownFile | None, now: Standard) -> Reason | None:
+def _reason(blob: str, before: KnownFile | None, now: Standard, versions: Container[str | None]) -> Reason | None:
     if before is None:
         return "new"
     if before.status == "failed":
@@ -65,7 +66,7 @@ def _reason(blob: str, before: KnownFile | None, now: Standard) -> Reason | None
         return "rules"
     if before.status == "excluded" or now.model is None:
         return None
-    return None if (before.model, before.prompt_version) == (now.model, now.prompt_version) else "stale"
+    return None if before.model == now.model and before.prompt_version in versions else "stale"
 
 
 def news(

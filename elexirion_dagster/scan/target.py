@@ -113,7 +113,10 @@ def _error(entry: Mapping[str, Json]) -> tuple[str, str]:
 
 
 def lines(target: Target, standard: Standard, found: Sequence[Outcome]) -> Iterator[dict[str, Json]]:
-    """The fields of the journal's `scanned` lines: files whose review is still to come stand in one without a model."""
+    """The fields of the journal's `scanned` lines, one for each version of the prompts that files were reviewed with.
+
+    Files whose review is still to come stand in one without a model.
+    """
     batch = target.batch
     head = {
         "path": "outputs",
@@ -126,17 +129,16 @@ def lines(target: Target, standard: Standard, found: Sequence[Outcome]) -> Itera
         "ruleset": standard.ruleset,
     }
     pending = [one for one in found if not one.reviewed]
-    yield {
-        **head,
-        "model": standard.model,
-        "prompt_version": standard.prompt_version,
-        "files": [_file(one) for one in found if one.reviewed],
-        "renamed": dict(batch.renamed),
-        "deleted": list(batch.deleted),
-    }
+    by_version: dict[str | None, list[Outcome]] = {standard.prompt_version: []}
+    for one in found:
+        if one.reviewed:
+            by_version.setdefault(standard.version_of(one.path), []).append(one)
+    moved: dict[str, Json] = {"renamed": dict(batch.renamed), "deleted": list(batch.deleted)}
+    for version, some in by_version.items():
+        yield {**head, "model": standard.model, "prompt_version": version, "files": [*map(_file, some)], **moved}
+        moved = {"renamed": {}, "deleted": []}
     if pending:
-        files = [_file(one) for one in pending]
-        yield {**head, "model": None, "prompt_version": None, "files": files, "renamed": {}, "deleted": []}
+        yield {**head, "model": None, "prompt_version": None, "files": [*map(_file, pending)], **moved}
 
 
 def _file(one: Outcome) -> dict[str, Json]:

@@ -54,8 +54,8 @@ class Pins(Protocol):
     def models(self, model: Model | None) -> tuple[ModelRef, ...]:
         """The models behind a step's `model` (None: the pipeline's) in failover order; empty when none is there."""
 
-    def slot(self, step: LlmStep, name_path: str) -> Slot:
-        """The slot of the step at a path of names such as `review.look`."""
+    def slot(self, step: LlmStep, name_path: str, item: str | None) -> Slot:
+        """The slot of the step at a path of names such as `review.look`, for this item (None: for the run)."""
 
     def env(self, pipeline: Pipeline) -> Mapping[str, str]:
         """The environment variables that a pipeline lists, as far as they are set."""
@@ -128,6 +128,23 @@ class Shared:
 
 
 @dataclass(frozen=True, slots=True)
+class Item:
+    """The item that a step works for: what is said of it is said again when it comes again. Files go by their path."""
+
+    key: str
+    is_file: bool
+
+    @classmethod
+    def within(cls, outer: "Item | None", key: str, value: Json) -> "Item":
+        """The item of a loop; whatever a file is cut into goes by the file."""
+        if isinstance(value, Mapping) and isinstance(value.get("path"), str):
+            return cls(value["path"], is_file=True)
+        if outer is None:
+            return cls(key, is_file=False)
+        return outer if outer.is_file else cls(f"{outer.key}/{key}", is_file=False)
+
+
+@dataclass(frozen=True, slots=True)
 class StepContext:
     """One step's place in a run. `path` names it with item keys (`review[src/a.py].look`), `names` without."""
 
@@ -138,6 +155,7 @@ class StepContext:
     run_step: Callable[[Step, "StepContext"], StepResult]
     allowance: Allowance
     deadline: float | None = None
+    item: Item | None = None
 
     def evaluate(self, value: Json) -> Json:
         """A template's value, or a list or map with every template inside evaluated."""
@@ -166,7 +184,12 @@ class StepContext:
             run_step=self.run_step,
             allowance=self.allowance,
             deadline=self.deadline,
+            item=self.item,
         )
+
+    def slot(self, step: LlmStep) -> Slot:
+        """What a step that asks a model says here."""
+        return self.shared.pins.slot(step, ".".join(self.names), self.item.key if self.item else None)
 
     def conversation(self, session: str) -> str:
         """The name under which a session is kept: inside a pipeline step it is one of its own."""

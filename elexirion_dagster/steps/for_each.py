@@ -3,12 +3,13 @@
 import threading
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from elexirion_dagster.errors import InputError
 from elexirion_dagster.records import Json, StepResult
 from elexirion_dagster.spec.llm import LlmStep
 from elexirion_dagster.spec.steps import ForEachStep, inner_steps
-from elexirion_dagster.steps.context import StepContext
+from elexirion_dagster.steps.context import Item, StepContext
 from elexirion_dagster.steps.gathered import Gathered
 from elexirion_dagster.steps.part import is_split
 from elexirion_dagster.steps.sequence import run_sequence
@@ -93,7 +94,8 @@ class _FanOut:
         key, item = self._keys[index], self._items[index]
         loop = {"index": index + 1, "index0": index, "length": len(self._items), "key": key}
         scope = {**self._ctx.scope, self._step.as_: item, "loop": loop}
-        sequel = run_sequence(self._step.steps, self._ctx, suffix=f"[{key}]", scope=scope)
+        ctx = replace(self._ctx, item=Item.within(self._ctx.item, key, item))
+        sequel = run_sequence(self._step.steps, ctx, suffix=f"[{key}]", scope=scope)
         entry = {"key": key, "item": self._ctx.shared.redactor.tree(item)}
         with self._lock:
             self.gathered.take(index, entry, sequel, label=key)

@@ -8,7 +8,7 @@ A line is `{"v": 1, "kind": …, "ts": "…Z", "root_run": …, "run": …, …f
 | `pin` | name, value |
 | `intent` | call_id, path, request_hash, occurrence, attempt, provider, model, max_usd, max_tokens |
 | `reply` | call_id, path, request_hash, occurrence, provider, model, reply, prompt, inputs, prompt_version, cost_usd |
-| `call_failed` | call_id, path, request_hash, occurrence, attempt, provider, model, cause, message, status, usage, cost_usd, billed, retry_after_s |
+| `call_failed` | call_id, path, request_hash, occurrence, attempt, provider, model, cause, message, prompt_version, status, usage, cost_usd, billed, retry_after_s |
 | `tool_intent` | path, tool_use_id, name, arguments, occurrence |
 | `tool` | path, tool_use_id, name, arguments, occurrence, text, is_error |
 | `session` | path, session, max_tokens, seen |
@@ -44,6 +44,7 @@ finding (the id in `finding_states`): suppressed, accepted (it is right), reject
 about, pipeline, step, step_path, score (0 to 1), comment, expected in place of those fields. `score` is what an
 expression of the pipeline or a word on a finding (`source`: expression, finding) gives the answer at `path`, from 0 to 1;
 without a `value` its `error` says why there is none. `about` is the root run of the answer where the line is in another.
+Of the pins, `prompt:NAME` is the version of a step's slot, and `canary:NAME` (hash, share, since) the one on trial.
 """  # noqa: E501  a table row is one line
 
 import fcntl
@@ -103,6 +104,7 @@ class JournalWriter:
     def __init__(self, home: Home, *, root_run: str, run: str) -> None:
         folder = home.journal / check_name(root_run)
         name = f"{check_name(run)}.{os.getpid()}"
+        self.root_run = root_run
         self._head = {"root_run": root_run, "run": run}
         self._lock, self._file_lock = threading.Lock(), threading.Lock()
         self._waiting: list[bytes] = []

@@ -56,6 +56,11 @@ class Canary:
     share: float
     since: str
 
+    def takes(self, key: str) -> bool:
+        """Whether what is known by this key is among its share: always the same answer for the same canary."""
+        number = int.from_bytes(hashlib.sha256(f"{self.hash} {key}".encode()).digest()[:8])
+        return number < self.share * 2**64
+
 
 @dataclass(frozen=True, slots=True)
 class Change:

@@ -3,7 +3,9 @@
 import hashlib
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -27,6 +29,8 @@ _BLOCKS: Mapping[str, type[Block]] = {
     "tool_use": ToolUseBlock,
     "tool_result": ToolResultBlock,
 }
+_AFTERWARDS = {"run_finished", "recovery", "adoption", "feedback"}
+"""Lines that others write about a run, when it is over."""
 _FINISHED = {"succeeded", "degraded", "skipped"}
 
 
@@ -83,6 +87,8 @@ class Replay:
     pins: Mapping[str, Json] = field(default_factory=dict)
     open_intents: tuple[OpenIntent, ...] = ()
     skipped: int = 0
+    seconds: float = 0.0
+    """How long its runs have worked so far, by their first and last lines."""
     _replies: dict[tuple[str, str, int], _Place] = field(default_factory=dict)
     _steps: dict[tuple[str, str], _Place] = field(default_factory=dict)
     _tools: dict[ToolKey, _Place] = field(default_factory=dict)
@@ -106,7 +112,7 @@ class Replay:
         opened = tuple(intent for call, intent in reading.intents.items() if call not in reading.ended)
         begun, exchanges = frozenset(reading.begun), tuple(place for _, place in sorted(reading.exchanges))
         found = (reading.replies, reading.steps, reading.tools, begun, reading.sessions, exchanges)
-        return cls(pins, opened, reading.skipped, *found)
+        return cls(pins, opened, reading.skipped, reading.seconds(), *found)
 
     def reply(self, path: str, request_hash: str, occurrence: int) -> Reply | None:
         """Find the reply that was paid for this call."""
@@ -152,14 +158,29 @@ class _Reading:
     begun: set[ToolKey] = field(default_factory=set)
     sessions: dict[tuple[str, str, int], _Place] = field(default_factory=dict)
     exchanges: list[tuple[str, _Place]] = field(default_factory=list)
+    times: dict[str, tuple[str, str]] = field(default_factory=dict)
     skipped: int = 0
+
+    def seconds(self) -> float:
+        """The time from each run's first line to its last, added up."""
+        whole = 0.0
+        for first, last in self.times.values():
+            with suppress(ValueError, TypeError):  # a corrupt line
+                whole += (datetime.fromisoformat(last) - datetime.fromisoformat(first)).total_seconds()
+        return whole
 
     def take(self, file: Path, line: Line) -> None:
         """Note one line; one that lacks what its kind needs counts as corrupt."""
         try:
             self._note(line.fields or {}, _Place(file, line.start, len(line.raw)))
+            self._time(line.fields or {})
         except (KeyError, TypeError):
             self.skipped += 1
+
+    def _time(self, fields: dict[str, Json]) -> None:
+        if fields["kind"] not in _AFTERWARDS:
+            times = (*self.times.get(fields["run"], ()), fields["ts"])
+            self.times[fields["run"]] = (min(times), max(times))
 
     def _note(self, fields: dict[str, Json], place: _Place) -> None:
         match fields["kind"]:

@@ -145,6 +145,16 @@ def test_a_worker_that_ignores_signals_is_killed_with_what_it_started(house, tmp
     assert gone(int((tmp_path / "child").read_text()))
 
 
+def test_what_a_killed_worker_was_running_is_killed_too(house, tmp_path):
+    run_id = house.launched("runs_a_command", tmp_path)
+    command = tmp_path / "command"
+    group = int(wait_for(lambda: command.exists() and command.read_text()))
+    os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
+    assert house.died(run_id) == "its worker ended without a word"
+    assert wait_for(lambda: gone(group))
+    assert not [one for one in psutil.process_iter(["cmdline"]) if one.info["cmdline"] == ["sleep", "318"]]
+
+
 def test_a_worker_whose_fork_outlives_it_counts_as_dead(house, tmp_path):
     run_id = house.launched("forks_and_dies", tmp_path)
     house.died(run_id)

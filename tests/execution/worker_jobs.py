@@ -12,6 +12,8 @@ from pathlib import Path
 import dagster as dg
 import psutil
 
+from elexirion_dagster import shell
+
 
 def one_op(compute):
     """A job of one op, which gets a folder of its own."""
@@ -65,6 +67,12 @@ def ignores_signals(folder):
     (folder / "pid").write_text(str(os.getpid()))
     while True:
         time.sleep(1)
+
+
+@one_op
+def runs_a_command(folder):
+    (folder / "pid").write_text(str(os.getpid()))
+    shell.run(["sh", "-c", "echo $$ > command; sleep 318"], cwd=folder, timeout_s=400)
 
 
 @one_op

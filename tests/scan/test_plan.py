@@ -13,8 +13,8 @@ from elexirion_dagster.pins import own_slot
 from elexirion_dagster.scan.plan import plan
 from elexirion_dagster.settings import Settings
 from elexirion_dagster.store.home import open_home
-from elexirion_dagster.store.promotions import promote
-from elexirion_dagster.store.prompts import save
+from elexirion_dagster.store.promotions import promote, rollback, try_out
+from elexirion_dagster.store.prompts import Canary, save
 from elexirion_dagster.store.scans import known_files
 
 TEXT = """
@@ -121,13 +121,35 @@ def test_a_review_that_has_a_price_is_repeated_only_as_far_as_the_budget_goes(ho
     assert (found.waiting, found.ceiling_usd, found.expected_usd) == (1, 1.0, 0.8)
 
 
-def test_a_promoted_prompt_is_another_standard(house):
+def better(house):
     (step,) = [inner for step in house.pipeline.steps if step.name == "review" for inner in step.steps]
     base = own_slot(step).version.removeprefix("yaml:")
     home = open_home(house.settings.home)
-    version = save(
+    return base, save(
         home, "house", "review.look", base_hash=base, system="Better.", examples=[], parent=None, model=None, scores={}
     )
+
+
+def test_a_canary_makes_nothing_due_and_its_promotion_all_but_what_it_reviewed(house):
+    home, (base, version) = open_home(house.settings.home), better(house)
+    trial = Canary(version.hash, 0.565, "")
+    assert [trial.takes(f"{name}.py") for name in "abc"] == [False, True, False]
+    try_out(home, "house", "review.look", version.hash, 0.565, why="tried", by="person")
+    assert house.due() == []
+    for name in "ab":
+        (house.root / f"{name}.py").write_text(f"{name} = 2\n")
+    house.scan(2)
+    used = {path: known.prompt_version for path, known in house.known().items()}
+    assert used == {"a.py": f"yaml:{base}", "b.py": version.hash, "c.py": f"yaml:{base}"}
+    assert house.due() == []
+    promote(home, "house", "review.look", version.hash, why="better", by="person")
+    assert house.due() == [("c.py", "stale"), ("a.py", "stale")]
+    rollback(home, "house", "review.look", why="worse", by="watch")
+    assert house.due() == [("b.py", "stale")]
+
+
+def test_a_promoted_prompt_is_another_standard(house):
+    home, (_, version) = open_home(house.settings.home), better(house)
     promote(home, "house", "review.look", version.hash, why="better", by="person")
     assert {reason for _, reason in house.due()} == {"stale"}
     house.scan(2)

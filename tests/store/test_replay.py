@@ -1,3 +1,4 @@
+import json
 import os
 
 import pytest
@@ -127,3 +128,15 @@ def test_a_newer_format_is_refused(home):
 
 def test_an_unknown_run_knows_nothing(home):
     assert Replay.load(home, "root") == Replay()
+
+
+def test_how_long_a_root_run_has_worked_is_told_by_its_lines_and_not_by_what_others_say_later(home):
+    folder = home.journal / "root"
+    folder.mkdir()
+    at = "2026-11-22T10:{}Z".format
+    said = [("one", "progress", at("00:00.000000")), ("one", "progress", at("01:30.000000"))]
+    said += [("two", "progress", at("05:00.500000")), ("two", "progress", at("05:01.000000"))]
+    said += [("two", "run_finished", at("30:00.000000")), ("three", "progress", "yesterday")]
+    lines = [json.dumps({"v": 1, "kind": kind, "ts": ts, "root_run": "root", "run": run}) for run, kind, ts in said]
+    (folder / "one.1.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    assert Replay.load(home, "root").seconds == 90.5

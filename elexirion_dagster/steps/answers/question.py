@@ -72,7 +72,7 @@ def question(step: LlmStep, ctx: StepContext, models: tuple[ModelRef, ...]) -> Q
     written = step.turns()
     turns = tuple(Message(turn.role, (TextBlock(_sendable(ctx, turn.content)),)) for turn in written)
     templates = [turn.content for turn in written]
-    slot = ctx.shared.pins.slot(step, ".".join(ctx.names))
+    slot = ctx.slot(step)
     return Question(
         path=ctx.path,
         models=_able(step, ctx, models),
@@ -93,7 +93,7 @@ def question(step: LlmStep, ctx: StepContext, models: tuple[ModelRef, ...]) -> Q
 
 def simpler(step: LlmStep, ctx: StepContext, models: tuple[ModelRef, ...], template: str) -> Question:
     """What a step asks instead, once: the same slot's system text, nothing else of the first question."""
-    slot = ctx.shared.pins.slot(step, ".".join(ctx.names))
+    slot = ctx.slot(step)
     text = _sendable(ctx, template)
     return Question(
         path=f"{ctx.path}[fallback]",
