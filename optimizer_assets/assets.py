@@ -59,7 +59,9 @@ def _candidate(slot: SlotSpec) -> dg.AssetsDefinition:
     @dg.multi_asset(
         name="__".join(key),
         specs=[spec],
-        check_specs=[dg.AssetCheckSpec(name, asset=key, description=text, blocking=True) for name, text in GATE.items()],
+        check_specs=[
+            dg.AssetCheckSpec(name, asset=key, description=text, blocking=True) for name, text in GATE.items()
+        ],
         can_subset=True,  # without a candidate there is nothing to check either
     )
     def candidate(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None] | dg.AssetObservation]:

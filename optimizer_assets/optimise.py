@@ -33,8 +33,8 @@ def learn(address: str, settings: Settings, listen: Listen, cancelled: threading
     home = open_home(settings.home)
     with alone(address, home):
         found = study(address, settings, listen, cancelled)
-        outcome, why = ("keep", NOTHING) if found.proof is None else settle(found.subject, found.proof.version, home)
-    learned = Learned(found, outcome, why)
+        done = found.proof and settle(found.subject, found.proof.version, home)
+    learned = Learned(found, *(done or ("keep", NOTHING)))
     listen(learned)
     return learned
 

@@ -1,13 +1,14 @@
 """Which slot is meant by an address, and all that an optimisation of it begins with."""
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
 from elexirion_dagster.dialects.load import load_any
 from elexirion_dagster.dialects.lookup import find_all
-from elexirion_dagster.errors import InputError, PipelineError, PolicyError
+from elexirion_dagster.errors import InputError, PolicyError
 from elexirion_dagster.providers.catalog import ModelRef, resolve
 from elexirion_dagster.settings import Settings
 from elexirion_dagster.spec.learning import JudgeMetric, Optimize
@@ -17,7 +18,8 @@ from elexirion_dagster.store.home import Home
 from elexirion_dagster.store.prompts import Stale, current, pointer, slot_hash
 from optimizer_assets.task import Candidate
 
-MOST_SHOWN = 8
+_SHOWN = 8
+_SECRET_NAME = re.compile("KEY|TOKEN|SECRET|PASSW|CREDENTIAL", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,26 +128,15 @@ def judges_of(subject: Subject, metric: JudgeMetric, settings: Settings) -> tupl
 
 
 def secrets_of(pipeline: Pipeline, settings: Settings) -> list[str]:
-    """Our own keys, and what the pipeline may read of the environment: none of it may stand in a prompt."""
+    """Our own keys, and what the pipeline may read of the environment under a secret's name, as in a run."""
     keys = (settings.anthropic_api_key, settings.gemini_api_key, settings.local_api_key)
-    named = [settings.environ.get(name, "") for name in pipeline.env]
+    named = [settings.environ.get(name, "") for name in pipeline.env if _SECRET_NAME.search(name)]
     return [key.get_secret_value() for key in keys if key is not None] + named
-
-
-def subjects(settings: Settings) -> Iterator[tuple[Path, Pipeline, SlotSpec]]:
-    """Every slot with an `optimize:` of the pipelines that can be loaded; the runtime location shows the broken."""
-    known = find_all(settings)
-    for file in known.values():
-        try:
-            pipeline = load_any(file, known).pipeline
-        except PipelineError:
-            continue
-        yield from ((file, pipeline, slot) for slot in slots(pipeline) if slot.optimize is not None)
 
 
 def _nearest(word: str, known: list[str]) -> str:
     close = get_close_matches(word, known, n=1)
     if close:
         return f"Did you mean {close[0]!r}?"
-    more = " …" if len(known) > MOST_SHOWN else ""
-    return f"Known: {', '.join(known[:MOST_SHOWN]) or 'none'}{more}."
+    more = " …" if len(known) > _SHOWN else ""
+    return f"Known: {', '.join(known[:_SHOWN]) or 'none'}{more}."

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from elexirion_dagster.errors import CAUSES, ElexirionError
+from elexirion_dagster.errors import CAUSES, Cause, ElexirionError
 from elexirion_dagster.execution.told import told
 from elexirion_dagster.records import Json
 
@@ -18,6 +18,6 @@ def optimising(address: str) -> Iterator[Mapping[str, Json]]:
     command = [sys.executable, "-m", "optimizer_assets", "optimize", address]
     for said in told(command, environment=os.environ, cwd=Path.cwd()):
         if said.get("event") == "error":
-            cause = next((cause for cause in CAUSES if cause == said.get("cause")), "unknown")
+            cause: Cause = next((cause for cause in CAUSES if cause == said.get("cause")), "unknown")
             raise ElexirionError(str(said["error"]), cause=cause, mend=said.get("mend"))
         yield said

@@ -35,11 +35,17 @@ def test_it_tells_of_every_candidate_of_the_gate_and_of_what_is_in_use_then(elex
 def test_as_json_it_prints_events_and_nothing_else(elexirion, local):
     done = elexirion("optimize", ADDRESS, "--json", env=local)
     assert done.returncode == 0, done.stderr
-    assert [json.loads(line)["event"] for line in done.stdout.splitlines()] == ["began", "iteration", "iteration", "proving", "ended"]
+    assert [json.loads(line)["event"] for line in done.stdout.splitlines()] == [
+        "began",
+        "iteration",
+        "iteration",
+        "proving",
+        "ended",
+    ]
     assert done.stderr == ""
 
 
-def test_ctrl_c_ends_it_with_what_it_started_and_nothing_is_paid_twice(start_elexirion, elexirion, local, learnable):
+def test_ctrl_c_ends_it_with_what_it_started_and_nothing_is_paid_twice(start_elexirion, elexirion, local):
     process = start_elexirion("optimize", ADDRESS, "--json", env=local)
     for line in process.stdout:
         if json.loads(line)["event"] == "iteration":
@@ -55,7 +61,7 @@ def test_ctrl_c_ends_it_with_what_it_started_and_nothing_is_paid_twice(start_ele
 
 
 @pytest.mark.parametrize(
-    ("optimize", "labels", "code", "said"),
+    "bad",
     [
         (f"{SETTINGS}}}", [label(0)], 2, "expected at least 30 usable rows, came 1"),
         (f"{SETTINGS}}}", [label(0), "{"], 2, "sorted.jsonl:2"),
@@ -63,9 +69,8 @@ def test_ctrl_c_ends_it_with_what_it_started_and_nothing_is_paid_twice(start_ele
         (f"{SETTINGS.replace('iterations: 2', 'calls: 9')}}}", None, 3, "9 model calls"),
     ],
 )
-def test_bad_input_ends_with_one_message_and_the_exit_code_of_its_kind(
-    optimize, labels, code, said, elexirion, learnable, local
-):
+def test_bad_input_ends_with_one_message_and_the_exit_code_of_its_kind(bad, elexirion, learnable, local):
+    optimize, labels, code, said = bad
     learnable.write(optimize=optimize, labels=labels)
     done = elexirion("optimize", ADDRESS, env=local)
     assert done.returncode == code, done.stderr
@@ -74,7 +79,8 @@ def test_bad_input_ends_with_one_message_and_the_exit_code_of_its_kind(
 
 
 def test_without_dspy_examples_are_tried_and_instructions_refused_with_what_to_install(learnable, environ, local):
-    code = "import sys; sys.modules['dspy'] = None; from optimizer_assets.__main__ import main; sys.exit(main(sys.argv[1:]))"
+    code = "import sys; sys.modules['dspy'] = None\n"
+    code += "from optimizer_assets.__main__ import main; sys.exit(main(sys.argv[1:]))"
     command = [sys.executable, "-c", code, "optimize", ADDRESS]
 
     def run():

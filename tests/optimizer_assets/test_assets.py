@@ -20,9 +20,10 @@ def run(learnable, tmp_path):
     assert learnable.file.is_file()
     with dg.instance_for_test(temp_dir=str(tmp_path)) as instance:
         yield lambda: (
-            defs().get_repository_def().get_job("optimize_sorting__sort").execute_in_process(
-                instance=instance, raise_on_error=False
-            ),
+            defs()
+            .get_repository_def()
+            .get_job("optimize_sorting__sort")
+            .execute_in_process(instance=instance, raise_on_error=False),
             instance,
         )
 
