@@ -26,6 +26,7 @@ bench:
     python -m benchmarks.embedded
     python -m benchmarks.learning
     python -m benchmarks.convergence
+    python -m benchmarks.honesty
     python -m benchmarks.rates
     python -m benchmarks.launches
     python -m benchmarks.idle

@@ -95,7 +95,9 @@ def net_wins_needed(discordant: int, alpha: float) -> int | None:
 def bounds(paired: Paired, alpha: float, *, seed: int) -> tuple[float, float]:
     """The mean change as a paired bootstrap over groups sees it: `alpha` of the resamples lie below, `alpha` above."""
     change, size = paired.changes.__getitem__, paired.sizes.__getitem__
-    means = sorted(sum(map(change, drawn)) / sum(map(size, drawn)) for drawn in _draws(paired.units, seed))
+    rows = sum(paired.sizes) if len({*paired.sizes}) == 1 else None  # equal groups: every resample has as many
+    draws = _draws(paired.units, seed)
+    means = sorted(sum(map(change, drawn)) / (rows or sum(map(size, drawn))) for drawn in draws)
     cut = min(int(alpha * RESAMPLES), RESAMPLES // 2 - 1)
     return means[cut], means[-1 - cut]
 
