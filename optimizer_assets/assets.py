@@ -32,6 +32,7 @@ GATE = {
 """The checks of the gate, by name."""
 VERSION = "version"
 """The metadata of a candidate that names its version, by which the next asset finds it."""
+_Yielded = dg.MaterializeResult[None] | dg.AssetObservation
 
 
 def slot_key(slot: SlotSpec) -> list[str]:
@@ -46,7 +47,6 @@ def slot_assets(slot: SlotSpec) -> tuple[dg.AssetsDefinition, dg.AssetsDefinitio
 
 def _candidate(slot: SlotSpec) -> dg.AssetsDefinition:
     key, address = [*slot_key(slot), "candidate"], f"{slot.pipeline}/{slot.step}"
-
     spec = dg.AssetSpec(
         key,
         deps=[["outcomes", slot.pipeline]],
@@ -64,28 +64,34 @@ def _candidate(slot: SlotSpec) -> dg.AssetsDefinition:
         ],
         can_subset=True,  # without a candidate there is nothing to check either
     )
-    def candidate(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None] | dg.AssetObservation]:
-        # the optimizer takes 600 ms to import (measured); loading the location need not wait for it
-        from optimizer_assets.optimise import alone, study  # noqa: PLC0415
-        from optimizer_assets.told import diff  # noqa: PLC0415
-
-        settings = Settings.from_env(os.environ)
-        with _told(), alone(address, open_home(settings.home)):
-            found = study(address, settings, partial(_hear, context, key))
-        metadata = candidate_metadata(found, diff(found.subject.base, found.chosen.candidate) if found.chosen else "")
-        if found.proof is None:
-            context.log.info("nothing better was found for %s", address)
-            yield dg.AssetObservation(key, metadata=metadata)
-            return
-        checks = [
-            dg.AssetCheckResult(
-                check_name=check.name, passed=check.passed, description=check.why, metadata=check_metadata(check)
-            )
-            for check in found.proof.verdict.checks
-        ]
-        yield dg.MaterializeResult(metadata={**metadata, VERSION: found.proof.version.hash}, check_results=checks)
+    def candidate(context: dg.AssetExecutionContext) -> Iterator[_Yielded]:
+        yield from _studied(context, key, address)
 
     return candidate
+
+
+def _studied(context: dg.AssetExecutionContext, key: list[str], address: str) -> Iterator[_Yielded]:
+    # the optimizer takes 600 ms to import (measured); loading the location need not wait for it
+    from optimizer_assets.optimise import alone, study  # noqa: PLC0415
+    from optimizer_assets.told import diff  # noqa: PLC0415
+
+    settings = Settings.from_env(os.environ)
+    with _told(), alone(address, open_home(settings.home)):
+        found = study(address, settings, partial(_hear, context, key))
+    text = diff(found.subject.base, found.chosen.candidate) if found.chosen else ""
+    metadata = candidate_metadata(found, text)
+    if found.proof is None:
+        context.log.info("nothing better was found for %s", address)
+        yield dg.AssetObservation(key, metadata=metadata)
+        return
+    results = [
+        dg.AssetCheckResult(
+            check_name=check.name, passed=check.passed, description=check.why, metadata=check_metadata(check)
+        )
+        for check in found.proof.verdict.checks
+    ]
+    version = found.proof.version.hash
+    yield dg.MaterializeResult(asset_key=key, metadata={**metadata, VERSION: version}, check_results=results)
 
 
 def _prompt(slot: SlotSpec) -> dg.AssetsDefinition:
