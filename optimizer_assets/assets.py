@@ -32,7 +32,7 @@ GATE = {
 """The checks of the gate, by name."""
 VERSION = "version"
 """The metadata of a candidate that names its version, by which the next asset finds it."""
-_Yielded = dg.MaterializeResult[None] | dg.AssetObservation
+_Yielded = dg.MaterializeResult[None] | dg.AssetObservation | dg.AssetCheckResult
 
 
 def slot_key(slot: SlotSpec) -> list[str]:
@@ -84,12 +84,21 @@ def _studied(context: dg.AssetExecutionContext, key: list[str], address: str) ->
         context.log.info("nothing better was found for %s", address)
         yield dg.AssetObservation(key, metadata=metadata)
         return
+    wanted = {check.name for check in context.selected_asset_check_keys}
     results = [
         dg.AssetCheckResult(
-            check_name=check.name, passed=check.passed, description=check.why, metadata=check_metadata(check)
+            asset_key=key,
+            check_name=check.name,
+            passed=check.passed,
+            description=check.why,
+            metadata=check_metadata(check),
         )
         for check in found.proof.verdict.checks
+        if check.name in wanted
     ]
+    if not context.selected_asset_keys:  # somebody executes checks alone
+        yield from results
+        return
     version = found.proof.version.hash
     yield dg.MaterializeResult(asset_key=key, metadata={**metadata, VERSION: version}, check_results=results)
 

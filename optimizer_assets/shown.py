@@ -16,13 +16,14 @@ if TYPE_CHECKING:
 Metadata = dict[str, dg.MetadataValue | str | int | float | bool]
 _MOST_ROWS = 20
 _SHOWN_CHARS = 200
+_DIGITS = 4
 
 
 def iteration_metadata(one: "Iteration") -> Metadata:
     """One round; `score` and `best` are what the plot draws."""
     return {
-        "score": float(one.validation or 0.0),
-        "best": float(one.best),
+        "score": _figure(one.validation or 0.0),
+        "best": _figure(one.best),
         "iteration": one.number,
         "how": one.how,
         "examples": len(one.candidate.examples),
@@ -36,8 +37,8 @@ def candidate_metadata(study: "Study", diff: str) -> Metadata:
     proof = study.proof
     rows = study.began.parts
     found: Metadata = {
-        "score": study.chosen.quality if study.chosen else study.measured[0].quality,
-        "best": max(one.quality for one in study.measured),
+        "score": _figure(study.chosen.quality if study.chosen else study.measured[0].quality),
+        "best": _figure(max(one.quality for one in study.measured)),
         "calls": study.calls,
         "replayed": study.replayed,
         "seconds": round(study.seconds, 1),
@@ -51,8 +52,8 @@ def candidate_metadata(study: "Study", diff: str) -> Metadata:
     if proof is not None:
         found |= {
             "outcome": proof.verdict.outcome,
-            "holdout_before": proof.base.quality,
-            "holdout_after": proof.new.quality,
+            "holdout_before": _figure(proof.base.quality),
+            "holdout_after": _figure(proof.new.quality),
             "instruction_diff": _fenced(diff, "diff"),
         }
         changed = [
@@ -101,8 +102,8 @@ def _round(one: "Iteration") -> Mapping[str, Json]:
     return {
         "round": one.number,
         "how": one.how,
-        "score": one.validation,
-        "best": one.best,
+        "score": None if one.validation is None else _figure(one.validation),
+        "best": _figure(one.best),
         "accepted": one.accepted,
         "calls": one.calls,
         "cost_usd": one.usd,
@@ -112,9 +113,9 @@ def _round(one: "Iteration") -> Mapping[str, Json]:
 def _measured(one: "Measured") -> Mapping[str, Json]:
     return {
         "how": one.how,
-        "quality": one.quality,
+        "quality": _figure(one.quality),
         "cost_usd": one.cost_usd,
-        "latency_s": one.latency_s,
+        "latency_s": None if one.latency_s is None else _figure(one.latency_s),
         "examples": len(one.candidate.examples),
         "system": _short(one.candidate.system or ""),
     }
@@ -132,6 +133,11 @@ def _fenced(text: str, language: str) -> dg.MetadataValue:
 
 def _runs(text: str) -> list[str]:
     return [run for run in "".join(sign if sign == "`" else " " for sign in text).split() if run]
+
+
+def _figure(value: float) -> float:
+    """A figure with as many digits as people read; always a float, which is what the UI plots."""
+    return round(float(value), _DIGITS)
 
 
 def _known(name: str, value: float | None) -> Metadata:
