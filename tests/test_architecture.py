@@ -118,6 +118,7 @@ OPTIMIZER = {"spec", "prompting", "providers", "store", "codebase", "calls", "re
 FENCES: dict[str, set[str]] = {
     "dagster": {"compiler", "execution", "operations", "definitions", "component", "optimizer_assets"},
     "dspy": {"optimizer_assets"},
+    "gepa": {"optimizer_assets"},
     "duckdb": {"store", "steps.sql"},
     "anthropic": {"providers"},
     "openai": {"providers"},

@@ -89,6 +89,11 @@ def request_hash(request: Request) -> str:
     return hashlib.sha256(_canonical(whole).encode()).hexdigest()
 
 
+def example_of(prompt: str, answer: Json) -> Example:
+    """A slot's example as the two turns it is sent as; an answer that is no text becomes JSON."""
+    return Example(prompt, answer if isinstance(answer, str) else json.dumps(answer, ensure_ascii=False))
+
+
 def _turns(example: Example) -> tuple[Message, Message]:
     return Message("user", (TextBlock(example.user),)), Message("assistant", (TextBlock(example.assistant),))
 

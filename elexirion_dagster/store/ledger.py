@@ -166,6 +166,8 @@ def _words(scope: str) -> tuple[str, str]:
             return "today's runs", "ELEXIRION_BUDGET_USD_PER_DAY or ELEXIRION_BUDGET_TOKENS_PER_DAY"
         case "step":
             return f"the step {rest.partition(':')[2]}", "its `budget`"
+        case "optimize":
+            return f"the optimisation of {rest.partition(':')[2]}", "`optimize.budget.usd`"
         case _:
             return "this run and what continues it", "the pipeline's `budget`"
 

@@ -1,12 +1,11 @@
 """What an llm step asks, rendered: the same whoever answers, and however often."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 
 from elexirion_dagster.errors import ElexirionError, InputError
-from elexirion_dagster.prompting.render import Example, build_request
+from elexirion_dagster.prompting.render import build_request, example_of
 from elexirion_dagster.providers.base import Capabilities
 from elexirion_dagster.providers.catalog import ModelRef
 from elexirion_dagster.records import Json, Message, Request, TextBlock, Tool
@@ -53,7 +52,7 @@ class Question:
         return build_request(
             model=model.model,
             system=self.slot.system,
-            examples=[_example(prompt, answer) for prompt, answer in self.slot.examples],
+            examples=[example_of(prompt, answer) for prompt, answer in self.slot.examples],
             history=turns,
             output_schema=self.schema,
             native_schema=capabilities.output_schema,
@@ -137,11 +136,6 @@ def _sendable(ctx: StepContext, template: str) -> str:
 
 def _text(turn: Message) -> str:
     return "".join(block.text for block in turn.content if isinstance(block, TextBlock))
-
-
-def _example(prompt: str, answer: Json) -> Example:
-    """A worked example as the two turns it is sent as."""
-    return Example(prompt, answer if isinstance(answer, str) else json.dumps(answer, ensure_ascii=False))
 
 
 def referred_inputs(templates: Sequence[str], ctx: StepContext, prompt_chars: int) -> Mapping[str, Json]:
