@@ -148,6 +148,11 @@ BAD = {
         "answer.kind.nothing",
     ),
     "metric out of range": ("{metric: {expression: '{{ 7 }}'}, optimizer: bootstrap}", None, "7"),
+    "judge that answers nonsense": (
+        "{metric: {judge: {prompt: Is that good?}}, optimizer: bootstrap}",
+        None,
+        "expected a score from 0 to 1 and a reason from the judge",
+    ),
     "calls used up": (f"{SETTINGS.replace('iterations: 2', 'calls: 20')}}}", None, "20 model calls"),
 }
 
@@ -160,6 +165,23 @@ def test_bad_input_ends_with_its_reason_and_the_prompt_in_use_untouched(name, le
         learn(ADDRESS, settings, lambda _: None)
     assert said in str(failed.value)
     assert pointer(home, "sorting", "sort").hash is None
+
+
+def test_without_outcomes_and_labels_it_says_what_would_help(learnable, settings):
+    file = learnable.file
+    file.write_text(file.read_text().partition("examples:")[0])
+    with pytest.raises(InputError) as failed:
+        learn(ADDRESS, settings, lambda _: None)
+    assert "came none" in str(failed.value)
+    assert "Run the pipeline first" in str(failed.value)
+
+
+def test_a_slot_whose_yaml_vanished_keeps_its_versions_and_is_refused_by_name(learnable, settings, home):
+    version = learn(ADDRESS, settings, lambda _: None).study.proof.version.hash
+    learnable.file.unlink()
+    with pytest.raises(InputError, match="there is no pipeline 'sorting'"):
+        learn(ADDRESS, settings, lambda _: None)
+    assert pointer(home, "sorting", "sort").hash == version
 
 
 @pytest.mark.usefixtures("learnable")
