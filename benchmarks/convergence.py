@@ -26,10 +26,10 @@ from elexirion_dagster.providers.catalog import ModelRef
 from elexirion_dagster.redact import Redactor
 from elexirion_dagster.settings import Settings
 from elexirion_dagster.spec.learning import Optimize
-from optimizer_assets import scripted
-from optimizer_assets.asker import Asker
-from optimizer_assets.metrics import metric_of
-from optimizer_assets.optimizers import optimise
+from optimizer_assets.asking.asker import Asker
+from optimizer_assets.scoring.metrics import metric_of
+from optimizer_assets.searching import scripted
+from optimizer_assets.searching.optimizers import optimise
 from optimizer_assets.task import Candidate, Task
 
 SEEDS, ROWS, NEAR, GOAL, GOAL_SHARE = 20, 30, 0.01, 10, 0.9
@@ -84,8 +84,8 @@ def ours(seed: int, optimizer: str) -> Convergence:
 def gepa_light(seed: int) -> Convergence:
     import dspy  # noqa: PLC0415 - 2,000 ms
 
-    from optimizer_assets.engine import instructing  # noqa: PLC0415 - 2,000 ms
-    from optimizer_assets.programs import StepProgram, quiet  # noqa: PLC0415 - 2,000 ms
+    from optimizer_assets.searching.engine import instructing  # noqa: PLC0415 - 2,000 ms
+    from optimizer_assets.searching.programs import StepProgram, quiet  # noqa: PLC0415 - 2,000 ms
 
     best: list[float] = []
 
@@ -122,7 +122,7 @@ def gepa_light(seed: int) -> Convergence:
 def bootstrap_rs(seed: int) -> Convergence:
     import dspy  # noqa: PLC0415 - 2,000 ms
 
-    from optimizer_assets.programs import StepProgram, quiet  # noqa: PLC0415 - 2,000 ms
+    from optimizer_assets.searching.programs import StepProgram, quiet  # noqa: PLC0415 - 2,000 ms
 
     asked = count()
 

@@ -23,9 +23,9 @@ from elexirion_dagster.spec.learning import Optimize
 from elexirion_dagster.spec.llm import LlmStep
 from elexirion_dagster.store.attempts import Attempt
 from elexirion_dagster.store.learning import Row
-from optimizer_assets.gate import Verdict, judge_candidate
-from optimizer_assets.metrics import exact
-from optimizer_assets.spending import share
+from optimizer_assets.proving.gate import Verdict, judge_candidate
+from optimizer_assets.proving.spending import share
+from optimizer_assets.scoring.metrics import exact
 from optimizer_assets.task import Candidate, Task, Tried
 
 SLOTS, ROWS, FEW_ROWS, TRIES, BASE, GAIN = 200, 100, 30, 10, 0.6, 0.2

@@ -17,11 +17,11 @@ from elexirion_dagster.spec.learning import JudgeMetric
 from elexirion_dagster.store.home import Home
 from elexirion_dagster.store.labels import labelled
 from elexirion_dagster.store.learning import Row, rows
-from optimizer_assets.asker import Asker
-from optimizer_assets.judge import Judge
-from optimizer_assets.metrics import Scored, metric_of
-from optimizer_assets.optimizers import rounds_of_reflection
-from optimizer_assets.splits import Split, split
+from optimizer_assets.asking.asker import Asker
+from optimizer_assets.rows.splits import Split, split
+from optimizer_assets.scoring.judge import Judge
+from optimizer_assets.scoring.metrics import Scored, metric_of
+from optimizer_assets.searching.optimizers import rounds_of_reflection
 from optimizer_assets.subject import Subject, judges_of, models_of, secrets_of
 from optimizer_assets.task import Task
 from optimizer_assets.told import Began

@@ -12,11 +12,11 @@ from elexirion_dagster.settings import Settings
 from elexirion_dagster.store.home import Home, check_name, open_home, storage_error
 from elexirion_dagster.store.learning import replies
 from elexirion_dagster.store.prompts import pointer, read
-from optimizer_assets.asker import Asker
-from optimizer_assets.fronts import choose, front
+from optimizer_assets.asking.asker import Asker
 from optimizer_assets.material import Material, gathered
-from optimizer_assets.optimizers import optimise
-from optimizer_assets.proof import TRIES, prove
+from optimizer_assets.proving.proof import TRIES, prove
+from optimizer_assets.searching.fronts import choose, front
+from optimizer_assets.searching.optimizers import optimise
 from optimizer_assets.settling import settle
 from optimizer_assets.subject import check_free, find_subject
 from optimizer_assets.told import Learned, Listen, Put, Study

@@ -9,7 +9,7 @@ import dagster as dg
 from elexirion_dagster.records import Json
 
 if TYPE_CHECKING:
-    from optimizer_assets.gate import Check
+    from optimizer_assets.proving.gate import Check
     from optimizer_assets.task import Iteration, Measured
     from optimizer_assets.told import Put, Study
 

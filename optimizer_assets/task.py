@@ -9,7 +9,7 @@ from elexirion_dagster.records import Json
 from elexirion_dagster.spec.learning import Optimize
 from elexirion_dagster.spec.llm import LlmStep
 from elexirion_dagster.store.learning import Row
-from optimizer_assets.metrics import Metric
+from optimizer_assets.scoring.metrics import Metric
 
 How = Literal["base", "instructions", "gepa", "bootstrap", "combined"]
 """Where a candidate comes from: the slot as it is, a given text, reflection, examples, or a text with examples."""

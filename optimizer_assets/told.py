@@ -8,7 +8,7 @@ from typing import Literal
 
 from elexirion_dagster.records import Json
 from elexirion_dagster.store.prompts import Change, PromptVersion
-from optimizer_assets.gate import Verdict
+from optimizer_assets.proving.gate import Verdict
 from optimizer_assets.subject import Subject
 from optimizer_assets.task import Candidate, Iteration, Measured
 

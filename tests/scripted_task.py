@@ -14,9 +14,9 @@ from elexirion_dagster.spec.base import Retry
 from elexirion_dagster.spec.learning import Optimize
 from elexirion_dagster.spec.llm import LlmStep
 from elexirion_dagster.store.learning import Row
-from optimizer_assets import scripted
-from optimizer_assets.asker import Asker
-from optimizer_assets.metrics import metric_of
+from optimizer_assets.asking.asker import Asker
+from optimizer_assets.scoring.metrics import metric_of
+from optimizer_assets.searching import scripted
 from optimizer_assets.task import Candidate, Task
 
 AT_ONCE = Retry(initial_s=0, max_s=0)

@@ -1,0 +1,1 @@
+"""The one way to the models, and what is sent on it."""

@@ -1,0 +1,1 @@
+"""Whether a candidate is better, on rows that no search saw."""

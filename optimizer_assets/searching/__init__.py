@@ -1,0 +1,1 @@
+"""The search for better prompts; the only place that knows dspy."""
