@@ -24,6 +24,7 @@ bench:
     python -m benchmarks.scan
     python -m benchmarks.nightly --files 2000 --partitions 20000 100000
     python -m benchmarks.embedded
+    python -m benchmarks.learning
     python -m benchmarks.convergence
     python -m benchmarks.honesty
     python -m benchmarks.rates

@@ -14,6 +14,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import count
 from math import inf
 from pathlib import Path
 from statistics import median
@@ -42,6 +43,8 @@ class Convergence:
     best: tuple[float, ...]
     calls: int
     ceiling: float
+    unshared: int | None = None
+    """Calls without our channel, which asks equal questions once: what plain dspy pays."""
 
     @property
     def settled(self) -> int:
@@ -68,11 +71,11 @@ def asking(seed: int, settings: Optimize) -> Any:
         model, where = scripted.ScriptedModel(seed=seed), Settings(home=Path(home))
         task = task_of(settings)
         with Asker(task, where, rows, redactor=Redactor(), opened={"fake": model}, seed=seed) as asker:
-            yield task, asker, rows[:ROWS], rows[ROWS:]
+            yield task, asker, rows[:ROWS], rows[ROWS:], model
 
 
 def ours(seed: int, optimizer: str) -> Convergence:
-    with asking(seed, Optimize(optimizer=optimizer)) as (task, asker, train, validation):
+    with asking(seed, Optimize(optimizer=optimizer)) as (task, asker, train, validation, _):
         found = optimise(task, asker, train, validation, lambda _: None)
     best = {one.number: one.best for one in found.iterations}
     return Convergence(tuple(best[number] for number in sorted(best)), found.calls, ceiling(seed, validation))
@@ -94,10 +97,14 @@ def gepa_light(seed: int) -> Convergence:
             if len(best) <= event["iteration"]:
                 best.append(best[-1])
 
-    def metric(_row: Any, prediction: Any, *_: Any) -> Any:
+    asked = count()
+
+    def metric(_row: Any, prediction: Any, _trace: Any = None, name: Any = None, _inner: Any = None) -> Any:
+        if name is None:
+            next(asked)
         return dspy.Prediction(score=prediction.tried.score, feedback=prediction.tried.feedback)
 
-    with asking(seed, Optimize(budget=UNLIMITED)) as (task, asker, train, validation):
+    with asking(seed, Optimize(budget=UNLIMITED)) as (task, asker, train, validation, model):
         program = StepProgram(asker, task.base)
         gepa = dspy.GEPA(
             metric,
@@ -109,7 +116,7 @@ def gepa_light(seed: int) -> Convergence:
         )
         with quiet(), silent():
             gepa.compile(program, trainset=examples(train), valset=examples(validation))
-    return Convergence(tuple(best), asker.calls, ceiling(seed, validation))
+    return Convergence(tuple(best), asker.calls, ceiling(seed, validation), next(asked) + model.written)
 
 
 def bootstrap_rs(seed: int) -> Convergence:
@@ -117,21 +124,27 @@ def bootstrap_rs(seed: int) -> Convergence:
 
     from optimizer_assets.programs import StepProgram, quiet  # noqa: PLC0415 - 2,000 ms
 
-    with asking(seed, Optimize(budget=UNLIMITED)) as (task, asker, train, validation):
+    asked = count()
+
+    def metric(_row: Any, prediction: Any, _trace: Any = None) -> float:
+        next(asked)
+        return float(prediction.tried.score)
+
+    with asking(seed, Optimize(budget=UNLIMITED)) as (task, asker, train, validation, _), silent():
         program = StepProgram(asker, task.base)
         search = dspy.BootstrapRS(
-            lambda _row, prediction, _trace=None: prediction.tried.score,
+            metric,
             metric_threshold=1.0,
             max_labeled_demos=0,
             num_candidate_programs=16,
             num_threads=1,
         )
         shuffled = random.Random(seed).sample(train, len(train))  # noqa: S311 - the same every time is what is wanted
-        with quiet(), silent():
+        with quiet():
             found = search.compile(program, trainset=examples(shuffled), valset=examples(validation))
         scores = {one["seed"]: one["score"] / 100 for one in found.candidate_programs}
         best = [max(scores[key] for key in scores if key <= number) for number in sorted(scores)]
-    return Convergence(tuple(best), asker.calls, ceiling(seed, validation))
+    return Convergence(tuple(best), asker.calls, ceiling(seed, validation), next(asked))
 
 
 def ceiling(seed: int, rows: Any) -> float:
@@ -168,8 +181,10 @@ def main(seeds: int) -> int:
         finals, bases, calls = zip(*((one.best[-1], one.best[0], one.calls) for one in runs), strict=True)
         print(f"{name:<24} {shown('final', [one.settled for one in runs])}")
         print(f"{'':<24} {shown('ceiling', [one.arrived for one in runs])}")
+        alone = [one.unshared for one in runs if one.unshared is not None]
+        unshared = f", {median(alone):g} (max {max(alone)}) without our channel" if alone else ""
         print(
-            f"{'':<24} calls {median(calls):g} (max {max(calls)}), "
+            f"{'':<24} calls {median(calls):g} (max {max(calls)}){unshared}; "
             f"score {median(bases):.2f} -> {median(finals):.2f} (min {min(finals):.2f})"
         )
     return 0 if sum(one.arrived < GOAL for one in found["auto"]) >= GOAL_SHARE * seeds else 1

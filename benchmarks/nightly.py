@@ -67,7 +67,7 @@ def tick(code: Path, scratch: Path, touched: Path) -> None:
     """What the daemon and a warm worker do, in this process, which has imported everything."""
     file = scratch / "nightly_scan.yaml"
     file.write_text(scan_file().read_text(encoding="utf-8").replace('default: "."', f'default: "{code}"'), "utf-8")
-    settings = Settings(home=scratch / "home", model="fake/none")
+    settings = Settings(home=scratch / "home")
     defs = compile_files([file], settings, executor=thread_executor, finish=write_report)
     repository = defs.get_repository_def()
     schedule, job = repository.get_schedule_def("nightly_scan_schedule"), repository.get_job("nightly_scan")

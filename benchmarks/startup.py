@@ -25,6 +25,14 @@ steps:
 """
 
 
+MODULES = ("dagster", "optimizer_assets.definitions", "elexirion_dagster.definitions")
+"""What the code locations add to Dagster's own import."""
+
+
+def imported(module: str) -> list[str]:
+    return [sys.executable, "-c", f"import {module}"]
+
+
 def cpu_s(command: list[str]) -> float:
     """User and system seconds of one command, children included."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -70,6 +78,10 @@ def main() -> None:
             print(f"{name:28} {seconds * 1000:7.0f} ms CPU   {seconds / bare:5.1f} x bare")
         for arguments in (["--help"], ["check", *map(str, files)]):
             print(f"heavy imports of {arguments[0]}: {heavy_imports(arguments) or 'none'}")
+    imports = {name: statistics.median(cpu_s(imported(name)) for _ in range(RUNS)) for name in MODULES}
+    base = imports[MODULES[0]]
+    for name, seconds in imports.items():
+        print(f"import {name:30} {seconds * 1000:7.0f} ms CPU   {(seconds - base) * 1000:+5.0f} ms")
 
 
 if __name__ == "__main__":

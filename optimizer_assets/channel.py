@@ -31,6 +31,7 @@ from optimizer_assets.breaker import Breaker
 Role = Literal["answer", "instruct", "judge"]
 """What a call is for; the path under which the journal has it."""
 Build = Callable[[ModelRef, Capabilities], Request]
+_USABLE = 0.9
 _NO_PROVIDERS: Mapping[str, Provider] = MappingProxyType({})
 
 
@@ -135,12 +136,15 @@ class Channel:
         return answer.result().reply
 
     def room(self, calls: int, *, kept: int = 0) -> bool:
-        """Whether so many calls more fit the budgets, with `kept` left after them, at what calls have cost so far."""
+        """Whether so many calls more fit the budgets, with `kept` left after them, at what calls have cost so far.
+
+        A tenth of the dollars is left aside: a call is sent only where its upper bound fits, which is above the mean.
+        """
         left = self._budget.calls - self.spent.calls
         if calls + kept > left:
             return False
         each = (self.spent.usd or 0.0) / self.spent.calls if self.spent.calls else 0.0
-        return (self.spent.usd or 0.0) + each * (calls + kept) <= self._budget.usd
+        return (self.spent.usd or 0.0) + each * (calls + kept) <= _USABLE * self._budget.usd
 
     def _settle(self, key: tuple[Role, str], models: tuple[ModelRef, ...], build: Build) -> None:
         """Have the answer; a failure is told to all who wait for it, and forgotten."""

@@ -2,7 +2,7 @@
 
 import importlib.metadata
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import dagster as dg
@@ -12,8 +12,11 @@ from elexirion_dagster.dialects.lookup import find_all
 from elexirion_dagster.errors import PipelineError
 from elexirion_dagster.settings import Settings
 from elexirion_dagster.spec.pipeline import Pipeline
+from elexirion_dagster.spec.slots import slots
 from elexirion_dagster.spec.steps import asks_model
 from elexirion_dagster.store.home import open_home
+from optimizer_assets.assets import slot_assets, slot_key
+from optimizer_assets.sensors import learn_prompts, optimize_job, weekly
 
 _BY_STEP = """
 select path as step, model, count(*) as outcomes, count(*) filter (where status = 'succeeded') as succeeded,
@@ -24,12 +27,19 @@ from outcomes where pipeline = ? and is_last group by all order by all
 
 @dg.definitions
 def defs() -> dg.Definitions:
-    """One asset `outcomes/<pipeline>` for every pipeline that asks a model; it says whether dspy is there."""
+    """`outcomes/<pipeline>` for every pipeline that asks a model; for every slot with an `optimize:` its prompt."""
     note = optimizer_note()
-    known = find_all(Settings.from_env(os.environ))
-    pipelines = (_usable(file, known) for file in known.values())
-    assets = [outcomes_asset(pipeline, note) for pipeline in pipelines if pipeline is not None]
-    return dg.Definitions(assets=assets, executor=dg.in_process_executor)  # the default takes four seconds per asset
+    pipelines = list(_pipelines(find_all(Settings.from_env(os.environ))))
+    learning = [slot for pipeline in pipelines for slot in slots(pipeline) if slot.optimize is not None]
+    assets = [outcomes_asset(pipeline, note) for pipeline in pipelines]
+    jobs = [(slot, optimize_job(slot, slot_key(slot))) for slot in learning]
+    return dg.Definitions(
+        assets=[*assets, *(asset for slot in learning for asset in slot_assets(slot))],
+        jobs=[job for _, job in jobs],
+        schedules=[weekly(job) for _, job in jobs],
+        sensors=[learn_prompts(jobs)] if jobs else [],
+        executor=dg.in_process_executor,  # the default takes four seconds per asset
+    )
 
 
 def optimizer_note() -> str:
@@ -37,7 +47,7 @@ def optimizer_note() -> str:
     try:
         return f"dspy {importlib.metadata.version('dspy')} is installed."
     except importlib.metadata.PackageNotFoundError:
-        return "dspy is not installed, so prompts cannot be optimised here: pip install 'elexirion[optimizer]'."
+        return "dspy is not installed, so no instructions are written here: pip install 'elexirion[optimizer]'."
 
 
 def outcomes_asset(pipeline: Pipeline, note: str) -> dg.AssetsDefinition:
@@ -79,10 +89,12 @@ def _cell(value: object) -> str | int | float | bool | None:
     return value if isinstance(value, str | int | float) or value is None else str(value)
 
 
-def _usable(file: Path, known: Mapping[str, Path]) -> Pipeline | None:
-    """The pipeline of a file, if it can be used and asks a model; the runtime location shows what is broken."""
-    try:
-        pipeline = load_any(file, known).pipeline
-    except PipelineError:
-        return None
-    return pipeline if any(asks_model(step) for step in pipeline.steps) else None
+def _pipelines(known: Mapping[str, Path]) -> Iterator[Pipeline]:
+    """The pipelines that can be used and ask a model; the runtime location shows what is broken."""
+    for file in known.values():
+        try:
+            pipeline = load_any(file, known).pipeline
+        except PipelineError:
+            continue
+        if any(asks_model(step) for step in pipeline.steps):
+            yield pipeline

@@ -70,8 +70,7 @@ def reflect(search: Search, start: Candidate, rounds: int) -> None:
         )
     except Passed as passed:
         raise passed.error from passed
-    finally:
-        search.note_unusable(adapter.unusable, watch.proposals)
+    search.note_unusable(adapter.unusable, watch.proposals)
 
 
 class _Quiet:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from learnable import play  # noqa: F401 - fixture
 from rehearsed import run_one, start_run  # noqa: F401 - fixtures
 
 REPOSITORY = Path(__file__).parents[1]

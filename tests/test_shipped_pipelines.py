@@ -51,6 +51,8 @@ def test_an_empty_folder_is_no_failure(shipped, model, start, tmp_path):
     (tmp_path / "empty").mkdir()
     pipeline = load_any(shipped).pipeline
     inputs = {name: str(tmp_path / "empty") for name, given in pipeline.inputs.items() if given.type == "path"}
+    if not inputs:
+        pytest.skip("it looks at no folder")
     rehearsed = start(shipped.read_text(), tags={"elexirion/model": model}, **inputs)
     outputs = rehearsed.run.outputs(rehearsed.all())
     assert (outputs["findings"], outputs["files"], outputs["reviews"]) == ([], 0, [])

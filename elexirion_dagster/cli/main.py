@@ -27,6 +27,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "feedback": ("feedback.feedback", "Say what an answer of a run was worth, and what would have been right."),
     "findings": ("findings.findings", "Findings from scan to scan: list, suppress, accept, reject."),
     "prompts": ("prompts.prompts", "Learned versions of prompts: list, diff, promote, roll back, pin."),
+    "optimize": ("optimize.optimize", "Look for a better prompt, prove it, put it to use if it passes."),
     "recoveries": ("recoveries.recoveries", "What was done about failed runs; take over what was parked."),
     "health": ("health.health", "How providers, pipelines and the queue are."),
     "doctor": ("instance.doctor", "What is configured, what is missing, how to mend it."),

@@ -122,7 +122,7 @@ class Optimize(Spec):
     """Who writes instructions; the step's own model when absent."""
     instructions: tuple[Annotated[str, StringConstraints(min_length=1)], ...] = ()
     """`system` texts to try besides those that are found."""
-    canary: float = Field(default=0.1, gt=0, le=1)
+    canary: float = Field(default=0.1, gt=0, lt=1)
     """Share of the items that try a version of which only is known that it is not worse."""
     begin: Begin = Begin()
     """When it begins by itself."""

@@ -13,6 +13,7 @@ from serving import Ui
 
 from elexirion_dagster.dialects.load import load_any
 from elexirion_dagster.operations.pipelines import scan_file
+from optimizer_assets.assets import GATE
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
 
@@ -93,3 +94,12 @@ def test_a_finished_run_shows_its_timeline_and_what_each_op_did(ui: Ui, page: Pa
     expect(page.get_by_text("Success").first).to_be_visible(timeout=SLOW_MS)
     expect(page.get_by_text(re.compile("^findings$")).first).to_be_visible(timeout=SLOW_MS)
     screenshot("run")
+
+
+def test_the_prompt_of_a_slot_stands_behind_its_candidate_and_the_gate(ui: Ui, page: Page):
+    page.goto(f"{ui.url}/locations/optimizer_assets/asset-groups/prompts")
+    for name in ("report_version", "candidate", "read"):
+        expect(page.get_by_text(name, exact=True).first).to_be_visible(timeout=SLOW_MS)
+    page.goto(f"{ui.url}/assets/prompts/report_version/read/candidate?view=checks")
+    for check in GATE:
+        expect(page.get_by_text(check, exact=True).first).to_be_visible(timeout=SLOW_MS)

@@ -1,4 +1,3 @@
-import json
 import subprocess
 import sys
 from dataclasses import replace
@@ -10,13 +9,11 @@ from scripted_task import ROWS, TRAIN, VALIDATION, asking, task_of
 from elexirion_dagster.errors import ElexirionError, InputError
 from elexirion_dagster.providers.base import ProviderError
 from elexirion_dagster.providers.fake import FakeProvider, Rule
+from elexirion_dagster.spec.learning import OptimizeBudget
 from optimizer_assets import scripted
 from optimizer_assets.breaker import MOST_FAILURES
-from optimizer_assets.examples import drawn
 from optimizer_assets.metrics import Scored
 from optimizer_assets.optimizers import optimise, rounds_of_reflection
-from optimizer_assets.reflection import better
-from optimizer_assets.task import Tried
 
 
 def search(home_path, task, model, *, listen=lambda _: None, train=TRAIN, validation=VALIDATION, **options):
@@ -75,47 +72,13 @@ def test_given_texts_are_measured_and_joined_with_examples(home_path):
     assert len(found.candidates[2].candidate.examples) >= 4
 
 
-def test_examples_are_only_answers_that_are_right(home_path):
-    rows = tuple(replace(row, expected=None, score=None) for row in TRAIN)
-    gold = {row.key: row.expected for row in TRAIN}
-
-    def metric(row, answer):
-        return Scored(float(answer == gold.get(row.key, row.expected)), "")
-
-    found = search(home_path, task_of(optimizer="bootstrap", metric=metric), scripted.ScriptedModel(), train=rows)
-    shown = {pair[0]: pair[1] for one in found.candidates for pair in one.candidate.examples}
-    right = {row.inputs["inputs.comment"]: gold[row.key] for row in rows}
-    assert shown
-    assert all(answer == right[user.split("\n")[1]] for user, answer in shown.items())
-
-
-def test_a_set_of_examples_has_every_kind_of_answer_and_is_the_same_every_time():
-    pool = [(str(number), {"kind": "rare" if number == 7 else "common"}) for number in range(40)]
-    sets = [drawn(pool, number, 0) for number in range(9)]
-    assert all({"kind": "rare"} in [answer for _, answer in one] for one in sets)
-    assert sets == [drawn(pool, number, 0) for number in range(9)]
-    assert [len(one) for one in sets[:3]] == [4, 8, 16]
-    assert len({json.dumps(one) for one in sets}) == 9
-
-
-def test_labels_that_are_no_whole_answers_are_not_shown(home_path):
-    rows = tuple(replace(row, expected=row.expected["kind"]) for row in ROWS)
-
-    def metric(row, answer):
-        return Scored(float(answer == {"kind": row.expected}), "")
-
-    task = task_of(optimizer="bootstrap", metric=metric)
-    found = search(home_path, task, scripted.ScriptedModel(), train=rows[:30], validation=rows[30:])
-    assert all(set(pair[1]) == {"kind"} for one in found.candidates for pair in one.candidate.examples)
-
-
 def test_a_teacher_that_dies_ends_it_within_eight_calls_and_is_no_success(home_path):
     class Teacher(scripted.ScriptedModel):
         def _instruction(self, _request):
             raise ProviderError("the teacher is down", cause="connection")
 
     model = Teacher()
-    with pytest.raises(ElexirionError, match="the teacher is down"):
+    with pytest.raises(ElexirionError, match=r"was given up \(connection\): the teacher is down"):
         search(home_path, task_of(optimizer="gepa"), model)
     assert 1 <= model.written <= MOST_FAILURES
 
@@ -155,6 +118,18 @@ def test_a_spent_budget_ends_the_search_with_what_it_has_and_leaves_what_is_kept
 def test_a_budget_too_small_for_the_slot_as_it_is_is_an_error(home_path):
     with pytest.raises(ElexirionError, match="may make 1 model calls"):
         search(home_path, task_of(budget={"calls": 1}), scripted.ScriptedModel())
+
+
+@pytest.mark.parametrize(("model", "amount"), [("fake/scripted", "calls"), ("anthropic/claude-sonnet-4-5", "usd")])
+def test_a_budget_of_nothing_sends_nothing(home_path, model, amount):
+    budget = OptimizeBudget.model_construct(**{"usd": 1.0, "calls": 100, "iterations": 9, amount: 0})
+    task = task_of(model=model)
+    task = replace(task, settings=task.settings.model_copy(update={"budget": budget}))
+    scripted_model = scripted.ScriptedModel()
+    scripted_model.name = model.partition("/")[0]
+    with pytest.raises(ElexirionError, match="optimisation") as info:
+        search(home_path, task, scripted_model)
+    assert (info.value.cause, scripted_model.sent) == ("budget_exceeded", 0)
 
 
 def test_a_dead_model_and_a_metric_that_raises_are_no_success(home_path):
@@ -204,26 +179,6 @@ def test_rounds_go_to_reflection_by_rows_and_by_whether_anybody_can_write():
         rounds_of_reflection(replace(task_of(optimizer="gepa"), teachers=()), 100)
 
 
-def one(score, cost, latency):
-    return Tried(ROWS[0], score, "", None, cost, latency, 100, None)
-
-
-@pytest.mark.parametrize(
-    ("objectives", "after", "accepted"),
-    [
-        ({"quality", "cost"}, one(0.6, 9.0, 9.0), True),
-        ({"quality", "cost"}, one(0.4, 0.1, 0.1), False),
-        ({"quality", "cost"}, one(0.5, 0.5, 9.0), True),
-        ({"quality", "cost"}, one(0.5, 0.99, 0.1), False),
-        ({"quality", "latency"}, one(0.5, 9.0, 0.5), True),
-        ({"quality", "latency"}, one(0.5, 0.1, 0.95), False),
-        ({"quality"}, one(0.5, 0.1, 0.1), False),
-    ],
-)
-def test_accepted_is_what_is_better_or_as_good_and_cheaper_or_faster(objectives, after, accepted):
-    assert better(frozenset(objectives), [one(0.5, 1.0, 1.0)], [after]) is accepted
-
-
 IMPORTS = """
 import sys
 from pathlib import Path
@@ -231,6 +186,7 @@ sys.path[:0] = [sys.argv[1]]
 import optimizer_assets.definitions, optimizer_assets.optimizers
 early = {"dspy", "gepa", "litellm"} & sys.modules.keys()
 from scripted_task import TRAIN, VALIDATION, ROWS, asking, task_of
+from elexirion_dagster.spec.learning import OptimizeBudget
 from optimizer_assets import scripted
 task = task_of()
 with asking(Path(sys.argv[2]), task, scripted.ScriptedModel()) as asker:
