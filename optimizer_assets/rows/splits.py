@@ -1,6 +1,7 @@
 """Rows to learn from, rows to choose by, and rows that nothing which learns ever sees."""
 
 import hashlib
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,7 +21,6 @@ HOLDOUT, VALIDATION = 0.4, 0.3
 FEWEST = 5
 """Fewer rows in a part teach, choose or prove nothing."""
 _ROOM = 2**64
-_INDEXED = 16
 _NAMED = 3
 
 Part = Literal["holdout", "validation", "train"]
@@ -73,7 +73,11 @@ def digest(rows: Iterable[Row]) -> str:
 
 
 class _Seen:
-    """The rows met so far, found again by what they say."""
+    """The rows met so far, found again by what they say.
+
+    Two texts as near as NEAR share one of the rarest pieces of each (prefix filtering), so only those are looked up:
+    otherwise every row out of one form would be compared with every other.
+    """
 
     def __init__(self, rows: Sequence[Row], settings: Optimize) -> None:
         self._settings = settings
@@ -81,6 +85,7 @@ class _Seen:
         texts = {path: {written(row.inputs.get(path, "")) for row in rows} for path in self._paths}
         self._telling = max(self._paths, key=lambda path: len(texts[path]), default="")
         self._sketches = {text: sketch(text) for several in texts.values() for text in several}
+        self._often = Counter(piece for row in rows for piece in self._sketch(row, self._telling))
         self._met: dict[int, list[tuple[Row, Part, bool]]] = {}
 
     def add(self, row: Row, part: Part) -> str | None:
@@ -88,24 +93,33 @@ class _Seen:
 
         A row of a part before is a reason even where it was dropped itself: its likes must not come back below it.
         """
-        index = self._sketch(row, self._telling)[:_INDEXED]
+        index = self._rarest(self._sketch(row, self._telling))
         others = {id(entry): entry for piece in index for entry in self._met.get(piece, ())}.values()
         reason = next((why for other in others if (why := self._reason(row, part, other))), None)
+        entry = (row, part, reason is None)
         for piece in index:
-            self._met.setdefault(piece, []).append((row, part, reason is None))
+            self._met.setdefault(piece, []).append(entry)
         return reason
 
     def _reason(self, row: Row, part: Part, other: tuple[Row, Part, bool]) -> str | None:
         met, where, kept = other
         if where == part and (not kept or row.must_pass):
             return None
-        near = min((likeness(self._sketch(row, path), self._sketch(met, path)) for path in self._paths), default=1.0)
-        if near < NEAR or (where == part and near < 1 and not _same_gold(row, met, self._settings)):
+        near = min((self._likeness(row, met, path) for path in self._paths), default=1.0)
+        if near < NEAR or (where == part and not _same_gold(row, met, self._settings)):
             return None
         return "duplicate" if near == 1 else "near-duplicate"
 
-    def _sketch(self, row: Row, path: str) -> tuple[int, ...]:
-        return self._sketches[written(row.inputs.get(path, ""))] if path else ()
+    def _likeness(self, one: Row, other: Row, path: str) -> float:
+        return likeness(self._sketch(one, path), self._sketch(other, path), least=NEAR)
+
+    def _rarest(self, pieces: Iterable[int]) -> list[int]:
+        """The pieces of which a near text has at least one among its own rarest."""
+        ordered = sorted(pieces, key=lambda piece: (self._often[piece], piece))
+        return ordered[: len(ordered) - math.ceil(NEAR * len(ordered)) + 1]
+
+    def _sketch(self, row: Row, path: str) -> frozenset[int]:
+        return self._sketches[written(row.inputs.get(path, ""))] if path else frozenset()
 
 
 def _same_gold(one: Row, other: Row, settings: Optimize) -> bool:

@@ -34,19 +34,24 @@ def words(text: str) -> list[str]:
     return _WORD.findall(normal(text))
 
 
-def sketch(text: str) -> tuple[int, ...]:
-    """The smallest hashes of all runs of GRAM_CHARS characters, ascending: whole up to 400 runs, a sample beyond."""
+def sketch(text: str) -> frozenset[int]:
+    """The smallest hashes of all runs of GRAM_CHARS characters: all up to 400 runs, a sample beyond."""
     folded = normal(text)
     runs = {folded[at : at + GRAM_CHARS] for at in range(max(len(folded) - GRAM_CHARS + 1, 1))}
-    return tuple(heapq.nsmallest(_SKETCH, {zlib.crc32(run.encode(errors="replace")) for run in runs}))
+    return frozenset(heapq.nsmallest(_SKETCH, {zlib.crc32(run.encode(errors="replace")) for run in runs}))
 
 
-def likeness(one: tuple[int, ...], other: tuple[int, ...]) -> float:
-    """The Jaccard index of two sketched texts: the share of their pieces that both have; 1 for equal ones."""
+def likeness(one: frozenset[int], other: frozenset[int], *, least: float = 0.0) -> float:
+    """The Jaccard index of two sketched texts: the share of their pieces that both have; 1 for equal ones.
+
+    0 where it is below `least` for certain, which is far quicker to see.
+    """
     if one == other:
         return 1.0
-    both = frozenset(one).intersection(other)
-    union = heapq.nsmallest(_SKETCH, {*one, *other})
+    both = one & other
+    if len(both) < least * max(len(one), len(other)):
+        return 0.0
+    union = sorted(one | other)[:_SKETCH]
     return sum(piece in both for piece in union) / len(union)
 
 
