@@ -9,6 +9,7 @@ import pytest
 from elexirion_dagster.dialects.load import load_any
 from elexirion_dagster.operations.launch import execute
 from elexirion_dagster.providers.fake import Rule
+from elexirion_dagster.records import line_marks
 from elexirion_dagster.settings import Settings
 from elexirion_dagster.store.home import Home
 from elexirion_dagster.store.journal import lines
@@ -116,7 +117,10 @@ def test_what_one_review_sends_keeps_to_its_token_budget(review, git_repository)
 def test_a_review_that_fails_leaves_the_others_and_is_told(review):
     rehearsed, outputs = review(Rule(match='path| "user.py"', text="no answer that fits"))
     assert outputs["review_note"].endswith("files were not reviewed (malformed_output)")
-    unread = [line["unparsed"] for line in rehearsed.lines("findings") if line["tools"] == ["review"]]
+    (said,) = [line for line in rehearsed.lines("findings") if line["tools"] == ["review"]]
+    unread = [said["unparsed"]]
+    assert "user.py" not in said["marks"]
+    assert said["marks"]["src/hostile.py"] == line_marks(HOSTILE)
     assert "user.py" in [one["path"] for one in unread[0]]
     assert "src/shell.py" not in [one["path"] for one in unread[0]]
 

@@ -25,8 +25,8 @@ from elexirion_dagster.store.home import open_home
 from elexirion_dagster.store.scan_history import cost_per_file, last_commit
 from elexirion_dagster.store.scans import known_files, next_night
 
-Source = Literal["tree", "head"]
-"""The working tree as it lies there, or the head of the branch out of git's objects."""
+Source = Literal["tree", "head", "fetched"]
+"""The working tree as it lies there, or the head of the branch out of git's objects; fetched already, or to be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +163,7 @@ def _commit(place: Repository, partitions: Partitions, source: Source) -> tuple[
     """The commit to read, None for the working tree; and the branch."""
     if source == "tree" or not place.git:
         return None, place.branch
-    if partitions.fetch:
+    if partitions.fetch and source == "head":
         fetch(place.root, partitions.branch)
     return head(place.root, partitions.branch, fetched=partitions.fetch)
 

@@ -154,3 +154,16 @@ def test_fetching_reads_the_remotes_branch_and_leaves_the_working_tree_alone(loc
     assert request.run_config["batch"]["commit"] == git(origin, "rev-parse", "HEAD")
     assert request.run_config["batch"]["files"] == ["a.py", "b.py"]
     assert not (tmp_path / "clone" / "b.py").exists()
+
+
+def test_a_push_is_fetched_once_and_scanned_as_fetched(location, code, instance, tmp_path, monkeypatch):
+    origin = code("origin")
+    git(tmp_path, "clone", "-q", str(origin), "clone")
+    (origin / "b.py").write_text("2\n")
+    git(origin, "add", ".")
+    git(origin, "commit", "-qm", "second")
+    (tmp_path / ".gitconfig").write_text(f"[trace2]\n\teventTarget = {tmp_path / 'trace'}\n")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (request,) = push(location(tmp_path / "clone", more=", fetch: true"), instance).run_requests
+    assert request.run_config["batch"]["commit"] == git(origin, "rev-parse", "HEAD")
+    assert (tmp_path / "trace").read_text().count('"hierarchy":"fetch"') == 1
