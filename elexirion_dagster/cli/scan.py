@@ -71,7 +71,11 @@ def scan(path: str, *, only_plan: bool, every: bool, diff: str | None, fail_on: 
     if only_plan:
         _show_plan(found, as_json=chosen.as_json)
         return 0
+    for note in found.plan.notes[:1] if found.plan.tree.repository.git and not chosen.as_json else ():
+        click.echo(note, err=True)
     finished = _scanned(found, chosen, settings) if found.plan or _is_empty(found) else None
+    if finished is None and found.compared is None:
+        scans.keep_unchanged(found, settings)
     now = scans.standing(found, settings)
     scanned = scans.files_scanned(finished, settings) if finished else 0
     return _told(found, finished, now, scanned=scanned, fail_on=fail_on, as_json=chosen.as_json)
@@ -81,8 +85,6 @@ def _scanned(found: scans.Scan, chosen: Options, settings: Settings) -> "Finishe
     run_id = str(uuid.uuid4())
     if not chosen.as_json:
         click.echo(model_note(found.pipeline, {}, chosen.model, settings), err=True)
-        for note in found.plan.notes[:1] if found.plan.tree.repository.git else ():
-            click.echo(note, err=True)
     journal = settings.home / "journal" / run_id
     with nullcontext() if chosen.as_json else shown(journal, steps=len(found.pipeline.steps)):
         return scans.run(found, run_id=run_id, model=chosen.model, stream=chosen.stream, settings=settings)

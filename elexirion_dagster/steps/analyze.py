@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from time import monotonic
 from types import MappingProxyType
-from typing import get_args
+from typing import Any, get_args
 
 from elexirion_dagster.codebase.analyzers.catalog import analyze
 from elexirion_dagster.codebase.claims import TOOL, settle
@@ -83,7 +83,7 @@ def _told(
     """Write the findings into the journal, and hand them on with counts; `marks` are what reviewed files consist of."""
     findings = [finding.to_json() for finding in found]
     tools = [tool["name"] for tool in more["tools"]]
-    read = {"marks": dict(marks)} if marks else {}
+    read: dict[str, Any] = {"marks": dict(marks)} if marks else {}
     ctx.shared.journal.append(
         "findings", path=ctx.path, findings=findings, unparsed=list(unparsed), tools=tools, **read
     )

@@ -2,8 +2,8 @@
 
 A finding is recognised in the same file by its fingerprint; what is gone at one place and came at another in the same
 night moved: with its fingerprint (a function taken to another file, a rename that git did not see), or within its file
-with the same text (its function was renamed). A copy of a finding that is still there is a new finding. What a model named is
-there until the line that it quoted is gone, whether or not it names it again.
+with the same text (its function was renamed). A copy of a finding that is still there is a new finding. What a model
+named is there until the line that it quoted is gone, whether or not it names it again.
 """
 
 import hashlib

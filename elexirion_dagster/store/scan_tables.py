@@ -115,7 +115,8 @@ WITH runs_of AS (
         arg_max(ruleset, ts) AS ruleset
     FROM batches GROUP BY ALL
 )
-SELECT nights.* REPLACE (position AS number), root, "commit", branch, model, ruleset, coalesce(calls, 0) AS calls, cost_usd, unpriced, seconds
+SELECT nights.* REPLACE (position AS number), root, "commit", branch, model, ruleset, coalesce(calls, 0) AS calls,
+    cost_usd, unpriced, seconds
 FROM nights LEFT JOIN heads USING (pipeline, repo, night) LEFT JOIN spent USING (pipeline, repo, night)
 LEFT JOIN took USING (pipeline, repo, night);
 """
