@@ -11,6 +11,7 @@ from elexirion_dagster.operations.launch import execute
 from elexirion_dagster.providers.fake import Rule
 from elexirion_dagster.records import line_marks
 from elexirion_dagster.settings import Settings
+from elexirion_dagster.store.database import ingest, query
 from elexirion_dagster.store.home import Home
 from elexirion_dagster.store.journal import lines
 from elexirion_dagster.tags import MODEL_TAG
@@ -97,6 +98,26 @@ def test_only_problems_that_quote_the_file_and_are_new_become_findings_and_the_o
     assert outputs["review_note"] == "2 claims of the model were rejected"
     journaled = [line for line in rehearsed.lines("findings") if line["tools"] == ["review"]]
     assert [one["line"] for one in journaled[0]["findings"]] == [5]
+
+
+def test_a_finding_of_the_model_lives_as_long_as_the_line_that_it_quoted(review, git_repository, home_path):
+    nothing = Rule(data={"verdicts": [], "problems": []})
+    named = {"verdicts": [], "problems": [problem("return 2 * number", 2)]}
+    code = git_repository / "src" / "clean.py"
+
+    def night(*rules):
+        rehearsed, _ = review(*rules, nothing)
+        rehearsed.run.scanned(rehearsed.results)
+        rehearsed.run.close()
+        ingest(Home(home_path))
+        sql = "SELECT state, line, nights FROM finding_states WHERE tool = 'review'"
+        return query(Home(home_path), sql).rows
+
+    assert night(Rule(match='path| "src/clean.py"', data=named)) == (("new", 2, 1),)
+    code.write_text(f"# twice as much\n{code.read_text()}")
+    assert night() == (("open", 3, 1),)
+    code.write_text(code.read_text().replace("2 * number", "number + number"))
+    assert night() == (("fixed", 3, 1),)
 
 
 def test_each_file_is_reviewed_beside_its_findings_its_changes_and_what_it_uses(review, git_repository):

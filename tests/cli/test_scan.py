@@ -55,6 +55,24 @@ def test_a_plan_scans_nothing(elexirion, git_repository, home_path):
     assert list(home_path.glob("journal/*")) == []
 
 
+def test_a_plan_names_what_is_left_out_and_keeps_a_name_in_one_line(elexirion, git_repository):
+    (git_repository / "two\nlines.py").write_text("x = 1\n")
+    (git_repository / "long.py").write_text("x = 1\n" * 200_000)
+    git(git_repository, "add", ".")
+    shown = elexirion("scan", git_repository, "--plan", "--no-model").stdout
+    assert "two\\nlines.py" in shown
+    assert "left out: long.py (larger than 1024 kB)" in shown
+
+
+def test_a_suppressed_finding_says_why_who_and_until_when(elexirion, record, git_repository):
+    record(git_repository, "--no-model")
+    listed = json.loads(elexirion("findings", "list", "--json").stdout)
+    words = ("--reason", "a constant", "--owner", "ada", "--until", "2999-01-31")
+    assert elexirion("findings", "suppress", listed[0]["fingerprint"], *words).returncode == 0
+    assert "a constant (ada, until 2999-01-31)" in elexirion("findings", "list", "--state", "suppressed").stdout
+    assert "why" not in elexirion("findings", "list").stdout
+
+
 def test_ci_fails_on_what_a_branch_adds_and_on_nothing_that_was_there(record, git_repository):
     git(git_repository, "checkout", "-qb", "mine")
     (git_repository / "src" / "shell.py").write_text(
