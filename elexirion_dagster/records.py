@@ -1,5 +1,7 @@
 """Shared frozen types that travel between rooms: messages, replies, usage, results, findings."""
 
+import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
@@ -18,6 +20,20 @@ def dollars(usd: float) -> str:
 def counted(count: int, noun: str) -> str:
     """A number of things for people: `1 finding`, `2 findings`."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+MARK_DIGITS = 8
+_LINE_END = re.compile(r"\r\n|\r|\n")
+_MARKED_CHARACTERS = 2000  # as much of a line as a finding's snippet has
+
+
+def line_marks(text: str) -> str:
+    """Eight hexadecimal digits for each line of a text, white space folded: whether a line is there still, not which.
+
+    Give it redacted text, so that nobody can guess a secret from it.
+    """
+    folded = (" ".join(line[:_MARKED_CHARACTERS].split()) for line in _LINE_END.split(text))
+    return "".join(hashlib.sha256(line.encode("utf-8", "replace")).hexdigest()[:MARK_DIGITS] for line in folded)
 
 
 Status = Literal["succeeded", "degraded", "skipped", "failed"]

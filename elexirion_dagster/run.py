@@ -28,7 +28,7 @@ from elexirion_dagster.recovery.asked import Recovery
 from elexirion_dagster.redact import Redactor
 from elexirion_dagster.reservations import Allowance, Reservations
 from elexirion_dagster.runner import Runner
-from elexirion_dagster.scan.target import Outcome, target_of
+from elexirion_dagster.scan.target import Outcome, batch_of, target_of
 from elexirion_dagster.scan.under_way import ScanUnderWay
 from elexirion_dagster.settings import Settings
 from elexirion_dagster.spec.base import Amounts
@@ -159,7 +159,7 @@ class Run:
         """The scan that a pipeline with partitions is; held, so that no other begins meanwhile."""
         if self.pipeline.partitions is None:
             return None
-        given = self.info.batch
+        given = batch_of(self.pipeline, self.inputs, self.info.batch)
         pinned = self._pins.fixed("batch", lambda: None if given is None else given.to_json())
         target = target_of(self.pipeline, self.inputs, None if pinned is None else Batch.from_json(pinned))
         if target is None:

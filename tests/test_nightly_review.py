@@ -9,7 +9,9 @@ import pytest
 from elexirion_dagster.dialects.load import load_any
 from elexirion_dagster.operations.launch import execute
 from elexirion_dagster.providers.fake import Rule
+from elexirion_dagster.records import line_marks
 from elexirion_dagster.settings import Settings
+from elexirion_dagster.store.database import ingest, query
 from elexirion_dagster.store.home import Home
 from elexirion_dagster.store.journal import lines
 from elexirion_dagster.tags import MODEL_TAG
@@ -98,6 +100,26 @@ def test_only_problems_that_quote_the_file_and_are_new_become_findings_and_the_o
     assert [one["line"] for one in journaled[0]["findings"]] == [5]
 
 
+def test_a_finding_of_the_model_lives_as_long_as_the_line_that_it_quoted(review, git_repository, home_path):
+    nothing = Rule(data={"verdicts": [], "problems": []})
+    named = {"verdicts": [], "problems": [problem("return 2 * number", 2)]}
+    code = git_repository / "src" / "clean.py"
+
+    def night(*rules):
+        rehearsed, _ = review(*rules, nothing)
+        rehearsed.run.scanned(rehearsed.results)
+        rehearsed.run.close()
+        ingest(Home(home_path))
+        sql = "SELECT state, line, nights FROM finding_states WHERE tool = 'review'"
+        return query(Home(home_path), sql).rows
+
+    assert night(Rule(match='path| "src/clean.py"', data=named)) == (("new", 2, 1),)
+    code.write_text(f"# twice as much\n{code.read_text()}")
+    assert night() == (("open", 3, 1),)
+    code.write_text(code.read_text().replace("2 * number", "number + number"))
+    assert night() == (("fixed", 3, 1),)
+
+
 def test_each_file_is_reviewed_beside_its_findings_its_changes_and_what_it_uses(review, git_repository):
     (git_repository / "src" / "clean.py").write_text("def double(number):\n    return number + number\n")
     rehearsed, _ = review(since="HEAD")
@@ -116,7 +138,10 @@ def test_what_one_review_sends_keeps_to_its_token_budget(review, git_repository)
 def test_a_review_that_fails_leaves_the_others_and_is_told(review):
     rehearsed, outputs = review(Rule(match='path| "user.py"', text="no answer that fits"))
     assert outputs["review_note"].endswith("files were not reviewed (malformed_output)")
-    unread = [line["unparsed"] for line in rehearsed.lines("findings") if line["tools"] == ["review"]]
+    (said,) = [line for line in rehearsed.lines("findings") if line["tools"] == ["review"]]
+    unread = [said["unparsed"]]
+    assert "user.py" not in said["marks"]
+    assert said["marks"]["src/hostile.py"] == line_marks(HOSTILE)
     assert "user.py" in [one["path"] for one in unread[0]]
     assert "src/shell.py" not in [one["path"] for one in unread[0]]
 

@@ -12,7 +12,7 @@ from rich.text import Text
 from elexirion_dagster.cli.finished import wide
 from elexirion_dagster.errors import InputError
 from elexirion_dagster.records import FindingState, Json, counted
-from elexirion_dagster.reports.report import visible
+from elexirion_dagster.reports.report import in_line, visible
 from elexirion_dagster.reports.terminal import STYLES
 from elexirion_dagster.settings import Settings
 
@@ -88,7 +88,7 @@ def _say(verdict: "Verdict", fingerprint: str, *, path: str | None, **said: Json
     from elexirion_dagster.operations.findings import Word, judge  # noqa: PLC0415
 
     for one in judge(Settings.from_env(os.environ), fingerprint, Word(verdict, **said), path=path):
-        place = _one_line(f"{one['path']}:{one['line']}")
+        place = in_line(f"{one['path']}:{one['line']}")
         click.echo(f"{_one_line(one['fingerprint'])} {place} {_one_line(one['rule'])} {verdict}, now {one['state']}")
 
 
@@ -101,17 +101,30 @@ def _day(text: str | None) -> date | None:
 
 def _table(found: list[dict[str, Json]], *, several: bool) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("fingerprint", "state", "severity", *(("repository",) if several else ()), "where", "rule", "message"):
+    hidden = any(one["state"] == "suppressed" for one in found)
+    columns = ["fingerprint", "state", "severity", *(["repository"] if several else []), "where", "rule", "message"]
+    for name in [*columns, *(["why it is suppressed"] if hidden else [])]:
         table.add_column(name, overflow="fold")
     for one in found:
         severity = _one_line(one["severity"])
         where = (one["repo"], f"{one['path']}:{one['line']}") if several else (f"{one['path']}:{one['line']}",)
-        said = [_one_line(cell) for cell in (*where, f"{one['tool']} {one['rule']}", str(one["message"])[:200])]
+        said = [in_line(cell) for cell in where]
+        said += [_one_line(f"{one['tool']} {one['rule']}"), _one_line(str(one["message"])[:200])]
+        said += [_why(one)] if hidden else []
         state = one["state"] if one["verdict"] != "accepted" else f"{one['state']}, accepted"
         table.add_row(
             Text(_one_line(one["fingerprint"])), state, Text(severity, STYLES.get(severity, "")), *map(Text, said)
         )
     return table
+
+
+def _why(one: dict[str, Json]) -> str:
+    """The reason of a suppression, who answers for it, and its last day."""
+    if one["state"] != "suppressed":
+        return ""
+    until = f"until {one['expires']}" if one["expires"] else ""
+    who = ", ".join(filter(None, (_one_line(one["owner"] or ""), until)))
+    return f"{_one_line(one['reason'] or '')}{f' ({who})' if who else ''}"
 
 
 def _one_line(value: object) -> str:

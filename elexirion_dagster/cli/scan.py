@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import click
 from rich.table import Table
+from rich.text import Text
 
 from elexirion_dagster.cli.exits import REFUSED, run_exit_code
 from elexirion_dagster.cli.finished import as_record, show_finished, wide
@@ -19,7 +20,7 @@ from elexirion_dagster.errors import InputError
 from elexirion_dagster.operations import scans
 from elexirion_dagster.operations.models import model_note
 from elexirion_dagster.records import Json, counted, dollars
-from elexirion_dagster.reports.report import visible
+from elexirion_dagster.reports.report import in_line
 from elexirion_dagster.reports.terminal import findings_table, summary
 from elexirion_dagster.settings import Settings
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from elexirion_dagster.operations.launch import Finished
 
 _ROWS = 30
+_LEFT_OUT = 10
 _NOTHING: Mapping[str, Json] = {
     "run": None,
     "status": "succeeded",
@@ -71,7 +73,11 @@ def scan(path: str, *, only_plan: bool, every: bool, diff: str | None, fail_on: 
     if only_plan:
         _show_plan(found, as_json=chosen.as_json)
         return 0
+    for note in found.plan.notes[:1] if found.plan.tree.repository.git and not chosen.as_json else ():
+        click.echo(note, err=True)
     finished = _scanned(found, chosen, settings) if found.plan or _is_empty(found) else None
+    if finished is None and found.compared is None:
+        scans.keep_unchanged(found, settings)
     now = scans.standing(found, settings)
     scanned = scans.files_scanned(finished, settings) if finished else 0
     return _told(found, finished, now, scanned=scanned, fail_on=fail_on, as_json=chosen.as_json)
@@ -81,8 +87,6 @@ def _scanned(found: scans.Scan, chosen: Options, settings: Settings) -> "Finishe
     run_id = str(uuid.uuid4())
     if not chosen.as_json:
         click.echo(model_note(found.pipeline, {}, chosen.model, settings), err=True)
-        for note in found.plan.notes[:1] if found.plan.tree.repository.git else ():
-            click.echo(note, err=True)
     journal = settings.home / "journal" / run_id
     with nullcontext() if chosen.as_json else shown(journal, steps=len(found.pipeline.steps)):
         return scans.run(found, run_id=run_id, model=chosen.model, stream=chosen.stream, settings=settings)
@@ -111,7 +115,7 @@ def _told(
     else:
         _show(found, finished, now)
         if over:
-            worst = "; ".join(visible(f"{one['path']}:{one['line']} {one['rule']}") for one in over[:3])
+            worst = "; ".join(in_line(f"{one['path']}:{one['line']} {one['rule']}") for one in over[:3])
             click.echo(f"--fail-on {fail_on}: {counted(len(over), 'finding')}: {worst}", err=True)
     code = run_exit_code(finished.status, finished.cause) if finished else 0
     return code or (REFUSED if over else 0)
@@ -162,7 +166,7 @@ def _show_plan(found: scans.Scan, *, as_json: bool) -> None:
         return
     table = Table("file", "why", box=None, pad_edge=False, header_style="bold")
     for one in found.plan.due[:_ROWS]:
-        table.add_row(visible(one.path), _WORDS[one.reason])
+        table.add_row(Text(in_line(one.path)), _WORDS[one.reason])
     if found.plan.due:
         wide().print(table)
     if len(found.plan.due) > _ROWS:
@@ -172,7 +176,10 @@ def _show_plan(found: scans.Scan, *, as_json: bool) -> None:
     click.echo(f"{len(found.plan.due)} {of} due{': ' if parts else ''}{', '.join(parts)}")
     told = found.plan.news
     news = [(len(told.renamed), "renamed"), (len(told.deleted), "deleted"), (len(found.plan.tree.left_out), "left out")]
-    for line in [", ".join(f"{count} {word}" for count, word in news if count), *found.plan.notes]:
+    left = list(found.plan.tree.left_out.items())
+    named = [f"left out: {in_line(path)} ({reason})" for path, reason in left[:_LEFT_OUT]]
+    more = [f"left out: … and {len(left) - _LEFT_OUT} more, see --json"] if len(left) > _LEFT_OUT else []
+    for line in [", ".join(f"{count} {word}" for count, word in news if count), *named, *more, *found.plan.notes]:
         if line:
             click.echo(line)
     click.echo(_cost(found))

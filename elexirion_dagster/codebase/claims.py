@@ -11,7 +11,7 @@ from elexirion_dagster.codebase.analyzers.base import RawFinding
 from elexirion_dagster.codebase.analyzers.snippets import finish
 from elexirion_dagster.codebase.files import read_text
 from elexirion_dagster.errors import ElexirionError
-from elexirion_dagster.records import Finding, Severity
+from elexirion_dagster.records import Finding, Severity, line_marks
 from elexirion_dagster.redact import Redactor
 
 TOOL = "review"
@@ -31,11 +31,16 @@ _MAX_KB = 65_536
 
 @dataclass(slots=True)
 class Settled:
-    """Claims that count as findings, the others with their `reason`, and files nobody reviewed or could read."""
+    """Claims that count as findings, the others with their `reason`, and files nobody reviewed or could read.
+
+    `marks` has the `line_marks` of each file that was reviewed, by which findings that are not claimed again are known
+    to be there still.
+    """
 
     findings: list[Finding] = field(default_factory=list)
     rejected: list[dict[str, Any]] = field(default_factory=list)
     unread: list[dict[str, str]] = field(default_factory=list)
+    marks: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +104,9 @@ def _settle_file(
         settled.unread.append({"path": path, "tool": TOOL, "reason": redactor.text(error.message)})
         settled.rejected += [_rejected(path, claim, "the file cannot be read any more", redactor) for claim in claims]
         return
-    source = _Source(_folded(text), _folded(redactor.text(text)))
+    shown = redactor.text(text)
+    settled.marks[path] = line_marks(shown)
+    source = _Source(_folded(text), _folded(shown))
     found: dict[tuple[int, str], RawFinding] = {}
     for claim in claims:
         raw = _found(path, claim, source)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from elexirion_dagster.codebase.confine import confine, open_below
-from elexirion_dagster.codebase.git import GitListing, listing
+from elexirion_dagster.codebase.git import GitListing, is_bare, listing
 from elexirion_dagster.codebase.globs import matcher
 from elexirion_dagster.codebase.languages import language_of
 from elexirion_dagster.codebase.look import Look, looker, printable
@@ -59,6 +59,9 @@ def list_files(
     patterns over paths relative to `root`. Raises InputError where `root` is no folder.
     """
     real = _folder(root)
+    if is_bare(real):
+        message = f"{root} is a bare git repository, which has no working tree with files to list"
+        raise InputError(message, mend="Clone it, or use a pipeline with `partitions`, which reads its branch's head.")
     wanted, unwanted = matcher(include), matcher(exclude)
     known = listing(real, untracked=git == "changed", cancelled=cancelled) if git else None
     found = _chosen(known, git) if isinstance(known, GitListing) else list(_walk(real, cancelled))

@@ -90,6 +90,15 @@ def _committed(git: str, root: Path, cancelled: threading.Event | None) -> dict[
     return {path: meta.split()[2] for meta, path in entries}
 
 
+def is_bare(root: Path) -> bool:
+    """Whether a folder is itself a repository without a working tree (a server's `*.git`), and in nobody else's tree.
+
+    One that lies in a working tree is a part of the scanned code and is not asked.
+    """
+    there = (root / "HEAD").is_file() and (root / "objects").is_dir() and (root / "refs").is_dir()
+    return there and not any((place / ".git").exists() for place in (root, *root.absolute().parents))
+
+
 def ask(
     git: str,
     root: Path,
@@ -106,7 +115,7 @@ def ask(
         [git, *_SAFE, *args],
         cwd=root,
         timeout_s=timeout_s,
-        env={**_ENVIRONMENT, **(env or {})},
+        env={**_ENVIRONMENT, **({"GIT_DIR": str(root.absolute())} if is_bare(root) else {}), **(env or {})},
         stdin=stdin,
         limits=limits,
         cancelled=cancelled,

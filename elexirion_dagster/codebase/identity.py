@@ -6,7 +6,7 @@ from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
 from elexirion_dagster.codebase.executables import find
-from elexirion_dagster.codebase.git import ask
+from elexirion_dagster.codebase.git import ask, is_bare
 from elexirion_dagster.errors import InputError
 
 _SEPARATOR = "::"
@@ -22,7 +22,7 @@ class Repository:
 
     `identity` is its origin's URL as `host/path` (else its absolute path), with `//folder` where only a folder of the
     repository is meant. `git`: whether git knows it. `commit` is None before the first one, `branch` with a detached
-    HEAD; `shallow` says that the history is cut off.
+    HEAD; `shallow` says that the history is cut off, `bare` that there is no working tree.
     """
 
     identity: str
@@ -31,6 +31,7 @@ class Repository:
     commit: str | None
     branch: str | None
     shallow: bool = False
+    bare: bool = False
 
 
 def repository(root: Path) -> Repository:
@@ -51,7 +52,8 @@ def repository(root: Path) -> Repository:
     top = said("rev-parse", "--show-toplevel")
     place = Path(top).resolve() if top else real
     inside = real.relative_to(place).as_posix() if real.is_relative_to(place) else "."
-    identity = normal_url(url, place) if url else str(place)
+    bare = is_bare(real) and said("rev-parse", "--is-bare-repository") == "true"
+    identity = normal_url(url or str(place), place) if url or bare else str(place)
     return Repository(
         identity if inside == "." else f"{identity}//{inside}",
         real,
@@ -59,6 +61,7 @@ def repository(root: Path) -> Repository:
         commit=said("rev-parse", "--verify", "--quiet", "HEAD^{commit}"),
         branch=said("symbolic-ref", "--quiet", "--short", "HEAD"),
         shallow=said("rev-parse", "--is-shallow-repository") == "true",
+        bare=bare,
     )
 
 

@@ -14,7 +14,7 @@ from elexirion_dagster.errors import ElexirionError
 from elexirion_dagster.expressions import Engine
 from elexirion_dagster.inputs import complete_inputs
 from elexirion_dagster.records import Json, counted
-from elexirion_dagster.scan.plan import Plan, plan, root_of, scope_digest
+from elexirion_dagster.scan.plan import Plan, Source, plan, root_of, scope_digest
 from elexirion_dagster.settings import Settings
 from elexirion_dagster.spec.partitioning import BATCH, repo_input
 from elexirion_dagster.spec.pipeline import Pipeline
@@ -59,7 +59,7 @@ def pipeline_schedule(loaded: Loaded, job: dg.JobDefinition, settings: Settings)
         description="Scans what changed since the last scan, in batches.",
     )
     def scan_what_is_due(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
-        found = [_scan(loaded, folder, settings, context.instance) for folder in folders(pipeline)]
+        found = [_scan(loaded, folder, settings, context.instance, "head") for folder in folders(pipeline)]
         requests = [request for one in found for request in one.requests]
         for one in found:
             context.log.info("%s: %s", one.folder, one.told)
@@ -92,7 +92,7 @@ def push_sensor(loaded: Loaded, job: dg.JobDefinition, settings: Settings) -> dg
             if at.commit is not None and seen.get(folder) == at.commit:
                 told.append(f"{folder}: {at.told}")
                 continue
-            one = _scan(loaded, folder, settings, context.instance) if at.commit else at
+            one = _scan(loaded, folder, settings, context.instance, "fetched") if at.commit else at
             requests += one.requests
             told.append(f"{folder}: {one.told}")
             if one.commit is not None:
@@ -137,7 +137,7 @@ def _head(pipeline: Pipeline, folder: str) -> _Scan:
     return _Scan(folder, f"nothing was pushed since {commit[:12]}", commit)
 
 
-def _scan(loaded: Loaded, folder: str, settings: Settings, instance: dg.DagsterInstance) -> _Scan:
+def _scan(loaded: Loaded, folder: str, settings: Settings, instance: dg.DagsterInstance, source: Source) -> _Scan:
     """Find out what is due in one repository; whatever is wrong with it, the others are scanned."""
     pipeline = loaded.pipeline
     try:
@@ -146,7 +146,7 @@ def _scan(loaded: Loaded, folder: str, settings: Settings, instance: dg.DagsterI
         scope = scope_digest(pipeline.name, place.identity)
         if who := _under_way(instance, scope) or busy(open_home(settings.home), scope):
             return _Scan(folder, f"not begun, an earlier scan is under way: {who}")
-        found = plan(pipeline, inputs, settings, pipelines=loaded.pipelines, source="head")
+        found = plan(pipeline, inputs, settings, pipelines=loaded.pipelines, source=source)
         register(instance, found)
         requests = list(_requests(pipeline, found, inputs, scope))
     except ElexirionError as error:

@@ -8,7 +8,7 @@ from typing import Literal
 from elexirion_dagster.errors import InputError
 from elexirion_dagster.records import FindingState, Json
 from elexirion_dagster.redact import Redactor
-from elexirion_dagster.reports.report import visible
+from elexirion_dagster.reports.report import in_line
 from elexirion_dagster.settings import Settings
 from elexirion_dagster.store.database import ingest
 from elexirion_dagster.store.home import Home, open_home
@@ -73,7 +73,7 @@ def _meant(home: Home, fingerprint: str, path: str | None) -> list[Record]:
         raise InputError(message, mend="Nothing needs to be said of it.")
     if len({(one["repo"], one["path"], one["fingerprint"]) for one in found}) > 1:
         some = "\n".join(
-            visible(f"  {one['fingerprint']} {one['path']}:{one['line']} {one['repo']}") for one in found[:10]
+            in_line(f"  {one['fingerprint']} {one['path']}:{one['line']} {one['repo']}") for one in found[:10]
         )
         message = f"{len(found)} findings have a fingerprint that begins with {fingerprint!r}:\n{some}"
         raise InputError(message, mend="Give the whole fingerprint, and --path where that is the same.")

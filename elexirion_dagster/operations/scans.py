@@ -13,16 +13,19 @@ from elexirion_dagster.codebase.identity import repository
 from elexirion_dagster.codebase.selection import Batch
 from elexirion_dagster.dialects.load import load_any
 from elexirion_dagster.errors import InputError
+from elexirion_dagster.inputs import complete_inputs
 from elexirion_dagster.operations.models import NO_MODEL, model_tags
 from elexirion_dagster.operations.pipelines import scan_file
 from elexirion_dagster.records import Json
 from elexirion_dagster.reports.report import Report
 from elexirion_dagster.scan.plan import Plan, plan, scope_digest
+from elexirion_dagster.scan.target import lines, target_of
 from elexirion_dagster.settings import Settings
 from elexirion_dagster.spec.partitioning import BATCH
 from elexirion_dagster.spec.pipeline import Pipeline
 from elexirion_dagster.store.home import open_home
-from elexirion_dagster.store.scan_history import scanned_by, states
+from elexirion_dagster.store.journal import JournalWriter
+from elexirion_dagster.store.scan_history import found_in, scanned_by, states
 from elexirion_dagster.store.scan_lock import refuse_if_busy
 from elexirion_dagster.store.scans import known_files, next_night
 
@@ -40,12 +43,17 @@ _REPO = "repo"
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """A scan that somebody wants: by which pipeline, and what there is to do. `base`: what goes before it, if any."""
+    """A scan that somebody wants: by which pipeline, and what there is to do.
+
+    `base`: what goes before it, if any. `compared`: the files that differ from a revision, each with its blob there
+    (None: it has none); None for a scan of everything.
+    """
 
     file: Path
     pipeline: Pipeline
     plan: Plan
     base: Batch | None = None
+    compared: Mapping[str, str | None] | None = None
 
     @property
     def inputs(self) -> Mapping[str, Json]:
@@ -67,7 +75,7 @@ def prepare(
     pipeline = load_any(file).pipeline
     home = open_home(settings.home)
     place = repository(Path(path))
-    suppressions.load(place.root)
+    suppressions.load(place.root, place.commit if place.bare else None)
     refuse_if_busy(home, scope_digest(pipeline.name, place.identity))
     inputs = {_REPO: str(place.root)}
     if diff is None:
@@ -75,12 +83,15 @@ def prepare(
     if not place.git:
         raise InputError(f"{path} is no git repository, so nothing differs from {diff}", mend="Leave --diff out.")
     base, paths = changed_since(place.root, diff)
-    touched = [*paths, *(str(one["path"]) for one in list_files(place.root, git="changed").files)]
+    uncommitted = [] if place.bare else list_files(place.root, git="changed").files
+    touched = [*paths, *(str(one["path"]) for one in uncommitted)]
     found = plan(pipeline, inputs, settings, source="tree", every=every, only=frozenset(touched), model=model)
     known = known_files(home, pipeline.name, place.identity)
-    there = {entry.path for entry in entries(place.root, base) if entry.reason is None}
-    before = tuple(sorted(({*found.news.renamed, *touched} & there) - known.keys()))
-    return Scan(file, pipeline, found, Batch(commit=base, files=before, night=found.night) if before else None)
+    there = {entry.path: entry.blob for entry in entries(place.root, base) if entry.reason is None}
+    compared = {path: there.get(path) for path in (*found.news.renamed, *touched)}
+    before = tuple(sorted({path for path, blob in compared.items() if blob} - known.keys()))
+    batch = Batch(commit=base, files=before, night=found.night) if before else None
+    return Scan(file, pipeline, found, batch, compared)
 
 
 def run(scan: Scan, *, run_id: str, model: str | None, stream: bool, settings: Settings) -> "Finished":
@@ -94,7 +105,8 @@ def run(scan: Scan, *, run_id: str, model: str | None, stream: bool, settings: S
         done = execute(scan.file, before, run_id=str(uuid.uuid4()), tags=model_tags(NO_MODEL), settings=settings)
         if done.status != "succeeded":
             return done
-    batch = next(scan.plan.batches(None), Batch(branch=scan.plan.tree.branch, files=(), night=scan.plan.night))
+    tree, night = scan.plan.tree, scan.plan.night
+    batch = next(scan.plan.batches(None), Batch(commit=tree.commit, branch=tree.branch, files=(), night=night))
     if len(scan.plan.due) == len(scan.plan.tree.files):
         batch = replace(batch, files=None)
     if scan.base is not None:
@@ -141,10 +153,40 @@ class Standing:
 
 
 def standing(scan: Scan, settings: Settings) -> Standing:
-    """Where the repository of a scan stands now."""
-    home = open_home(settings.home)
-    known_files(home, scan.pipeline.name, scan.plan.tree.repository.identity)
-    return Standing(states(home, scan.pipeline.name, scan.plan.tree.repository.identity))
+    """Where the repository of a scan stands now; what is new is so since the scan before, or against a revision."""
+    home, scope = open_home(settings.home), (scan.pipeline.name, scan.plan.tree.repository.identity)
+    known_files(home, *scope)
+    findings = states(home, *scope)
+    if scan.compared is None:
+        return Standing(findings)
+    before = found_in(home, *scope, {path: blob for path, blob in scan.compared.items() if blob})
+    return Standing([{**one, "state": _against(scan.compared, before, one)} for one in findings])
+
+
+def _against(compared: Mapping[str, str | None], before: Mapping[str, set[str]], one: Mapping[str, Json]) -> str:
+    """The state of a finding against a revision; as it is where nobody knows what was found in its file there."""
+    state = str(one["state"])
+    if state not in _LIVING:
+        return state
+    places = [path for path in one["paths"] if path in compared]
+    if not places or any(before.get(path, set()).intersection(one["known_as"]) for path in places):
+        return "open"
+    known = all(compared[path] is None or path in before for path in places)
+    return "new" if known and state == "open" else state
+
+
+def keep_unchanged(scan: Scan, settings: Settings) -> None:
+    """Write down that a scan found nothing due, once after one that did: what was new then is open from now on."""
+    home, tree = open_home(settings.home), scan.plan.tree
+    now = Standing(states(home, scan.pipeline.name, tree.repository.identity))
+    if not any(one["state"] in ("new", "reopened") or one["fixed_tonight"] for one in now.findings):
+        return
+    batch = Batch(commit=tree.commit, branch=tree.branch, files=(), night=scan.plan.night)
+    target = target_of(scan.pipeline, complete_inputs(scan.pipeline, scan.inputs), batch)
+    run = f"scan-{scan.plan.scan}"
+    with JournalWriter(home, root_run=run, run=run) as journal:
+        for fields in lines(target, scan.plan.standard, ()) if target else ():
+            journal.append("scanned", durable=True, **fields)
 
 
 def files_scanned(finished: "Finished", settings: Settings) -> int:

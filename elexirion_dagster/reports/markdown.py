@@ -73,12 +73,24 @@ def _where(finding: Record) -> str:
 def _scans(report: Report) -> str:
     if not report.nights:
         return ""
-    columns = ("finished_at", "commit", "scanned", "failed", "findings", "new", "reopened", "fixed", "calls", "cost")
+    columns = (
+        "number",
+        "finished_at",
+        "commit",
+        "scanned",
+        "failed",
+        "findings",
+        "new",
+        "reopened",
+        "fixed",
+        "calls",
+        "cost",
+    )
     rows = [
         [_said(night[name]) for name in columns[:-1]] + [_cost(night["cost_usd"])]
         for night in reversed(report.nights[-_MAX_ROWS:])
     ]
-    return "## Scans\n\n" + _table([name.replace("_", " ") for name in columns], rows)
+    return "## Scans\n\n" + _table(["night", *(name.replace("_", " ") for name in columns[1:])], rows)
 
 
 def _cost(usd: float | None) -> str:

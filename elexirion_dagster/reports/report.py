@@ -143,6 +143,11 @@ def visible(text: object) -> str:
     return "".join(character if _harmless(character) else _escape(character) for character in str(text))
 
 
+def in_line(text: object) -> str:
+    """The same in one line, also of a name that has several."""
+    return visible(text).replace("\n", "\\n").replace("\t", "\\t")
+
+
 def _harmless(character: str) -> bool:
     return character == "\n" or character.isprintable() or character == "\t"
 

@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from elexirion_dagster.records import counted
-from elexirion_dagster.reports.report import Report, visible
+from elexirion_dagster.reports.report import Report, in_line, visible
 
 STYLES: Mapping[str, str] = {
     "critical": "bold white on red",
@@ -28,7 +28,7 @@ def findings_table(report: Report, limit: int) -> RenderableType:
         severity = finding["severity"]
         table.add_row(
             Text(severity, STYLES[severity]),
-            _one_line(f"{finding['path']}:{finding['line']}"),
+            Text(in_line(f"{finding['path']}:{finding['line']}")),
             _one_line(f"{finding['tool']} {finding['rule']}"),
             _one_line(finding["message"]),
         )
@@ -51,12 +51,9 @@ def summary(report: Report) -> RenderableType:
         if tool["status"] in ("failed", "missing")
     ]
     if report.unparsed or report.skipped:
-        lines.append(
-            Text(
-                f"{counted(len(report.unparsed), 'time')} a tool could not read a file, "
-                f"{counted(len(report.skipped), 'file')} skipped"
-            )
-        )
+        unread = f"{counted(len(report.unparsed), 'time')} a tool could not read a file" if report.unparsed else ""
+        skipped = f"{counted(len(report.skipped), 'file')} skipped" if report.skipped else ""
+        lines.append(Text(", ".join(filter(None, (unread, skipped)))))
     if report.reviews:
         verdicts = Counter(str(review["verdict"]).replace("_", " ") for review in report.reviews)
         said = ", ".join(f"{count} {verdict}" for verdict, count in verdicts.most_common())

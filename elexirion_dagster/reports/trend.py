@@ -48,7 +48,7 @@ def _bar(night: Record, x: float, step: float, *, most: int, most_cost: float) -
     ]
     cost = "" if night["cost_usd"] is None else f", ${night['cost_usd']:.4f}"
     came = f"{night['findings']} open, {night['new']} new, {night['reopened']} reopened, {night['fixed']} fixed"
-    title = f"{night['finished_at']} {(night['commit'] or '')[:12]}: {came}{cost}"
+    title = f"{night['number']}: {night['finished_at']} {(night['commit'] or '')[:12]}: {came}{cost}"
     return {"x": f"{x:.1f}", "step": f"{step:.1f}", "title": title, "parts": parts}
 
 

@@ -25,8 +25,8 @@ from elexirion_dagster.store.home import open_home
 from elexirion_dagster.store.scan_history import cost_per_file, last_commit
 from elexirion_dagster.store.scans import known_files, next_night
 
-Source = Literal["tree", "head"]
-"""The working tree as it lies there, or the head of the branch out of git's objects."""
+Source = Literal["tree", "head", "fetched"]
+"""The working tree as it lies there, or the head of the branch out of git's objects; fetched already, or to be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,17 +155,26 @@ def _look(pipeline: Pipeline, partitions: Partitions, given: Mapping[str, Json],
         branch,
         files={file["path"]: file["blob"] for file in listed.files},
         left_out={entry["path"]: entry["reason"] for entry in listed.skipped},
-        note=listed.note,
+        note=listed.note or without_tree(place, commit, branch),
     )
+
+
+def without_tree(place: Repository, commit: str | None, branch: str | None) -> str | None:
+    """What a reader should know of a scan where there is no working tree; None where there is one."""
+    if not place.bare:
+        return None
+    of = f"of {branch} " if branch else ""
+    at = (commit or "")[:12]
+    return f"{place.root} is a bare repository: it has no working tree, so the head {of}({at}) is scanned"
 
 
 def _commit(place: Repository, partitions: Partitions, source: Source) -> tuple[str | None, str | None]:
     """The commit to read, None for the working tree; and the branch."""
-    if source == "tree" or not place.git:
+    if not place.git or (source == "tree" and not place.bare):
         return None, place.branch
-    if partitions.fetch:
+    if partitions.fetch and source == "head":
         fetch(place.root, partitions.branch)
-    return head(place.root, partitions.branch, fetched=partitions.fetch)
+    return head(place.root, partitions.branch, fetched=partitions.fetch and source != "tree")
 
 
 def _moved(place: Repository, last: str | None, now: str | None) -> tuple[dict[str, str], list[str]]:

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from elexirion_dagster.codebase.history import head
 from elexirion_dagster.codebase.identity import Repository, repository
 from elexirion_dagster.codebase.selection import ABSENT, Batch, Selection
 from elexirion_dagster.records import Json, StepResult
@@ -48,9 +49,18 @@ def target_of(pipeline: Pipeline, inputs: Mapping[str, Json], batch: Batch | Non
     if pipeline.partitions is None:
         return None
     place = repository(root_of(pipeline, inputs))
-    if batch is None:
-        batch = Batch(branch=place.branch)
-    return Target(pipeline.name, place, selection_of(pipeline.partitions), batch)
+    return Target(pipeline.name, place, selection_of(pipeline.partitions), batch or Batch(branch=place.branch))
+
+
+def batch_of(pipeline: Pipeline, inputs: Mapping[str, Json], given: Batch | None) -> Batch | None:
+    """The batch given; without one, where there is no working tree to scan, the whole head. Raises InputError."""
+    if given is not None or pipeline.partitions is None:
+        return given
+    place = repository(root_of(pipeline, inputs))
+    if not place.bare:
+        return None
+    commit, branch = head(place.root, pipeline.partitions.branch)
+    return Batch(commit=commit, branch=branch)
 
 
 def tells_of_files(step: Step) -> bool:

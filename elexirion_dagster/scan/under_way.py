@@ -12,6 +12,7 @@ from elexirion_dagster.codebase.identity import partition_key
 from elexirion_dagster.codebase.selection import take, taken_to
 from elexirion_dagster.records import Json, StepResult
 from elexirion_dagster.redact import Redactor
+from elexirion_dagster.scan.plan import without_tree
 from elexirion_dagster.scan.standard import Models, Slots, standard
 from elexirion_dagster.scan.target import Outcome, Target, lines, outcomes
 from elexirion_dagster.spec.children import Pipelines
@@ -54,7 +55,7 @@ class ScanUnderWay:
             "branch": batch.branch,
             "files": [{**file, "before": batch.before.get(file["path"])} for file in listed.files],
             "source": listed.source,
-            "note": listed.note,
+            "note": listed.note or without_tree(place, batch.commit, batch.branch),
             "skipped": listed.skipped,
         }
 

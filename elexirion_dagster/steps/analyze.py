@@ -5,7 +5,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from time import monotonic
-from typing import get_args
+from types import MappingProxyType
+from typing import Any, get_args
 
 from elexirion_dagster.codebase.analyzers.catalog import analyze
 from elexirion_dagster.codebase.claims import TOOL, settle
@@ -68,16 +69,24 @@ def _settled(step: AnalyzeStep, files: Sequence[Json], root: Path, ctx: StepCont
         "reason": f"{counted(len(settled.rejected), 'claim')} rejected" if settled.rejected else None,
     }
     more = {"tools": [tool], "files": len(files), "rejected": settled.rejected}
-    return _told(ctx, settled.findings, settled.unread, more)
+    return _told(ctx, settled.findings, settled.unread, more, marks=settled.marks)
 
 
 def _told(
-    ctx: StepContext, found: Sequence[Finding], unparsed: Sequence[dict[str, str]], more: Mapping[str, Json]
+    ctx: StepContext,
+    found: Sequence[Finding],
+    unparsed: Sequence[dict[str, str]],
+    more: Mapping[str, Json],
+    *,
+    marks: Mapping[str, str] = MappingProxyType({}),
 ) -> StepResult:
-    """Write the findings into the journal, and hand them on with counts."""
+    """Write the findings into the journal, and hand them on with counts; `marks` are what reviewed files consist of."""
     findings = [finding.to_json() for finding in found]
     tools = [tool["name"] for tool in more["tools"]]
-    ctx.shared.journal.append("findings", path=ctx.path, findings=findings, unparsed=list(unparsed), tools=tools)
+    read: dict[str, Any] = {"marks": dict(marks)} if marks else {}
+    ctx.shared.journal.append(
+        "findings", path=ctx.path, findings=findings, unparsed=list(unparsed), tools=tools, **read
+    )
     counts = Counter(finding.severity for finding in found)
     severities: dict[str, int] = {severity: counts[severity] for severity in _SEVERITIES}
     data = {"findings": findings, "unparsed": list(unparsed), **more, "by_severity": severities}

@@ -2,16 +2,17 @@
 
 A finding is recognised in the same file by its fingerprint; what is gone at one place and came at another in the same
 night moved: with its fingerprint (a function taken to another file, a rename that git did not see), or within its file
-with the same text (its function was renamed). A copy of a finding that is still there is a new finding.
+with the same text (its function was renamed). A copy of a finding that is still there is a new finding. What a model
+named is there until the line that it quoted is gone, whether or not it names it again.
 """
 
 import hashlib
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from elexirion_dagster.records import Json
+from elexirion_dagster.records import MARK_DIGITS, Json, line_marks
 
 Row = dict[str, Json]
 
@@ -20,6 +21,7 @@ _SHOWN = (
     *("path", "line", "column", "end_line", "end_column", "severity", "confidence"),
     *("message", "snippet", "snippet_hash", "symbol", "url", "fix", "fingerprint"),
 )
+_CUT = 2000  # a snippet of that length is cut off in its last line
 _KNOWLEDGE = ("blob", "ruleset", "model", "prompt_version", "commit", "scanned_at")
 
 
@@ -29,7 +31,8 @@ class Night:
 
     `scope` is pipeline and repository. `files`: the last row per path (status scanned, failed, excluded, deleted or
     renamed; `was`: its path before; `root_run`, `ts`). `findings` of a root run by path. `tools` of a root run are
-    those that looked (None: all); `unread` holds (root run, path, tool).
+    those that looked (None: all); `unread` holds (root run, path, tool); `marks` has by the same what the lines were
+    that a tool read which does not name everything each time.
     """
 
     scope: tuple[str, str]
@@ -38,6 +41,7 @@ class Night:
     findings: Mapping[tuple[str, str], Sequence[Row]]
     tools: Mapping[str, frozenset[str] | None]
     unread: frozenset[tuple[str, str, str]]
+    marks: Mapping[tuple[str, str, str], str]
 
     def looked(self, tool: str, path: str) -> bool:
         """Whether this tool read this file tonight."""
@@ -79,7 +83,8 @@ def fold(night: Night, files: Known, lives: Known) -> Row:
     """Lay a night over the files and lives known before it; returns what it came to, in numbers."""
     _carry_renamed(night, lives)
     _learn(night, files)
-    gone, came = _compare(night, lives)
+    missed, came = _compare(night, lives)
+    gone = _carry_quoted(night, lives, missed)
     moved = _pair_moved(night, gone, came)
     for life, finding in moved:
         _see(night, lives, life, finding)
@@ -147,6 +152,38 @@ def _compare(night: Night, lives: Known) -> tuple[list[Row], list[Row]]:
             came += [finding for fingerprint, finding in found.items() if fingerprint not in here]
             gone += [life for mark, life in here.items() if mark not in found and night.looked(life["tool"], path)]
     return gone, came
+
+
+def _carry_quoted(night: Night, lives: Known, missed: Iterable[Row]) -> list[Row]:
+    """Keep what a reviewer did not name again while the lines that it quoted stand there; returns what is gone.
+
+    One place is one finding's of a rule, so that of two equal ones only as many stay as there are lines.
+    """
+    taken = {(one["path"], one["tool"], one["rule"], one["line"]) for some in night.findings.values() for one in some}
+    gone = []
+    for life in sorted(missed, key=_place):
+        about = life["path"], life["tool"], life["rule"]
+        free = [line for line in _quoted_at(night, life) if (*about, line) not in taken]
+        if not free:
+            gone.append(life)
+            continue
+        was = life["line"] or 1
+        line = min(free, key=lambda at: (abs(at - was), at))
+        taken.add((*about, line))
+        place = {"line": line, "end_line": line + max((life["end_line"] or was) - was, 0), "excluded": None}
+        lives.put(life["finding"], {**life, **place}, night.position)
+    return gone
+
+
+def _quoted_at(night: Night, life: Row) -> Iterator[int]:
+    """The lines (from 1) at which a finding's snippet stands in the file as its tool read it tonight."""
+    row = night.files[life["path"]]
+    there = night.marks.get((row["root_run"], life["path"], life["tool"]), "") if row["status"] == "scanned" else ""
+    snippet = str(life["snippet"] or "")
+    quote = line_marks(snippet if len(snippet) < _CUT else snippet.rpartition("\n")[0] or snippet)
+    for at in range(0, len(there) - len(quote) + 1, MARK_DIGITS):
+        if snippet.strip() and there.startswith(quote, at):
+            yield at // MARK_DIGITS + 1
 
 
 def _pair_moved(night: Night, gone: Iterable[Row], came: Iterable[Row]) -> list[tuple[Row, Row]]:

@@ -151,12 +151,18 @@ def m005_learning(connection: "duckdb.DuckDBPyConnection") -> None:
     connection.execute(learning_tables.CREATE)
 
 
+def m006_nights(connection: "duckdb.DuckDBPyConnection") -> None:
+    """Know which lines a reviewer had before it, and count the scans of a repository without gaps."""
+    connection.execute(scan_tables.MARKS + scan_tables.SCANS)
+
+
 MIGRATIONS: tuple[Callable[["duckdb.DuckDBPyConnection"], None], ...] = (
     m001_tables,
     m002_views,
     m003_scans,
     m004_recoveries,
     m005_learning,
+    m006_nights,
 )
 
 

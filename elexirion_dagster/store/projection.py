@@ -110,6 +110,10 @@ def _found(fields: Row) -> Iterator[tuple[str, Row]]:
     for file in fields.get("unparsed") or ():
         if isinstance(file, dict):  # whatever it is, the findings beside it count
             yield "unread", {**head, **{name: file.get(name) for name in ("path", "tool", "reason")}}
+    marks = fields.get("marks")
+    for path, said in marks.items() if isinstance(marks, dict) else ():
+        for tool in tools if isinstance(tools, list) else ():
+            yield "line_marks", {**head, "path": path, "tool": tool, "marks": said}
 
 
 def _scanned(fields: Row) -> Iterator[tuple[str, Row]]:

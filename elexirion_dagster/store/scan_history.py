@@ -1,5 +1,7 @@
 """Facts of earlier scans that help to plan the next one; `scans.known_files` has loaded the journal's news before."""
 
+from collections.abc import Mapping
+
 from elexirion_dagster.records import Json
 from elexirion_dagster.store.home import Home
 
@@ -9,6 +11,15 @@ SELECT sum(cost_usd) / nullif(sum(scanned), 0) FROM scans
 WHERE pipeline = ? AND repo = ? AND model IS NOT NULL AND calls > 0
 """
 _SCANNED = "SELECT count(DISTINCT path) FROM batch_files WHERE run = ? AND status = 'scanned'"
+_FOUND = """
+WITH asked AS (
+    SELECT unnest(?::VARCHAR[]) AS path, unnest(?::VARCHAR[]) AS blob
+), looked AS (
+    SELECT DISTINCT root_run, path FROM batch_files JOIN asked USING (path, blob)
+    WHERE pipeline = ? AND repo = ? AND status = 'scanned'
+)
+SELECT looked.path, fingerprint FROM looked LEFT JOIN findings USING (root_run, path)
+"""
 _STATES = 'FROM finding_states WHERE pipeline = ? AND repo = ? ORDER BY path, line, "column", tool, rule, finding'
 
 
@@ -30,6 +41,16 @@ def scanned_by(home: Home, run: str) -> int:
 
     ((count,),) = database.query(home, _SCANNED, [run]).rows
     return int(count)
+
+
+def found_in(home: Home, pipeline: str, repo: str, blobs: Mapping[str, str]) -> dict[str, set[str]]:
+    """The fingerprints that scans found in files (path to blob) as these blobs; those never scanned so are left out."""
+    from elexirion_dagster.store import database  # noqa: PLC0415  brings in duckdb: over 100 ms measured
+
+    marks: dict[str, set[str]] = {}
+    for path, mark in database.query(home, _FOUND, [list(blobs), list(blobs.values()), pipeline, repo]).rows:
+        marks.setdefault(path, set()).update(() if mark is None else (mark,))
+    return marks
 
 
 def states(home: Home, pipeline: str, repo: str) -> list[dict[str, Json]]:

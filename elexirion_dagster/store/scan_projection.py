@@ -47,6 +47,7 @@ _ROOTS = "SELECT root_run FROM batches WHERE pipeline = ? AND repo = ? AND coale
 _FINDINGS = f"SELECT * FROM findings WHERE root_run IN ({_ROOTS}) AND fingerprint IS NOT NULL ORDER BY ts"  # noqa: S608  as above
 _LOOKS = f"SELECT root_run, tools FROM looks WHERE root_run IN ({_ROOTS})"  # noqa: S608  as above
 _UNREAD = f"SELECT DISTINCT root_run, path, tool FROM unread WHERE root_run IN ({_ROOTS})"  # noqa: S608  as above
+_MARKS = f"SELECT root_run, path, tool, marks FROM line_marks WHERE root_run IN ({_ROOTS}) AND marks <> '' ORDER BY ts"  # noqa: S608  as above
 
 _Scope = tuple[str, str]
 
@@ -115,7 +116,8 @@ def _night(connection: "duckdb.DuckDBPyConnection", scope: _Scope, position: int
         tools[root_run] = None if said is None or known is None else known | frozenset(map(str, json.loads(said)))
     unread = frozenset(connection.execute(_UNREAD, where).fetchall())
     files = {row["path"]: row for row in _rows(connection, _FILES, *where)}
-    return Night(scope, position, files, findings, tools, unread)
+    marks = {(run, path, tool): said for run, path, tool, said in connection.execute(_MARKS, where).fetchall()}
+    return Night(scope, position, files, findings, tools, unread, marks)
 
 
 def _rows(connection: "duckdb.DuckDBPyConnection", sql: str, *params: Json) -> list[Row]:

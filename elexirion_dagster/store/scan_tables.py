@@ -96,8 +96,10 @@ SELECT finding, fingerprint, pipeline, repo, path, line, "column", end_line, end
     verdict, comment, hidden.by AS suppressed_by, hidden.owner AS owner, hidden.reason AS reason,
     hidden.expires AS expires, known_as, paths
 FROM judged;
+"""
 
-CREATE VIEW scans AS
+SCANS = """
+CREATE OR REPLACE VIEW scans AS
 WITH runs_of AS (
     SELECT DISTINCT pipeline, repo, coalesce(night::VARCHAR, root_run) AS night, root_run FROM batches
 ), spent AS (
@@ -113,12 +115,20 @@ WITH runs_of AS (
         arg_max(ruleset, ts) AS ruleset
     FROM batches GROUP BY ALL
 )
-SELECT nights.*, root, "commit", branch, model, ruleset, coalesce(calls, 0) AS calls, cost_usd, unpriced, seconds
+SELECT nights.* REPLACE (position AS number), root, "commit", branch, model, ruleset, coalesce(calls, 0) AS calls,
+    cost_usd, unpriced, seconds
 FROM nights LEFT JOIN heads USING (pipeline, repo, night) LEFT JOIN spent USING (pipeline, repo, night)
 LEFT JOIN took USING (pipeline, repo, night);
 """
 
-LINES = ("looks", "unread", "batches", "batch_files", "suppressions", "feedback")
+MARKS = """
+CREATE TABLE line_marks (
+    root_run VARCHAR, run VARCHAR, tenant VARCHAR, ts TIMESTAMP, step_path VARCHAR, path VARCHAR, tool VARCHAR,
+    marks VARCHAR
+);
+"""
+
+LINES = ("line_marks", "looks", "unread", "batches", "batch_files", "suppressions", "feedback")
 """What ingest fills from lines."""
 
-CREATE = _LINES + _FOLDED + _STATES
+CREATE = _LINES + _FOLDED + _STATES + SCANS

@@ -116,3 +116,21 @@ def test_a_folder_without_git_and_a_repository_without_a_commit_are_their_path(t
 def test_a_folder_that_is_not_there_is_refused(tmp_path):
     with pytest.raises(InputError, match="is no folder"):
         repository(tmp_path / "nowhere")
+
+
+def test_a_bare_repository_and_its_clones_are_one_and_one_in_a_working_tree_is_code(git_repository, tmp_path):
+    def git(folder, *words):
+        subprocess.run(["git", *words], cwd=folder, check=True, capture_output=True)
+
+    server, clone = tmp_path / "server.git", tmp_path / "clone"
+    git(tmp_path, "clone", "-q", "--bare", str(git_repository), str(server))
+    git(server, "remote", "remove", "origin")
+    git(tmp_path, "clone", "-q", str(server), str(clone))
+    found = repository(server)
+    assert (found.git, found.bare, found.branch) == (True, True, "main")
+    assert found.commit == repository(clone).commit
+    assert found.identity == repository(clone).identity == str(tmp_path / "server")
+    assert not repository(clone).bare
+    inside = clone / "fixture.git"
+    git(clone, "clone", "-q", "--bare", str(server), str(inside))
+    assert (repository(inside).git, repository(inside).bare) == (False, False)

@@ -154,3 +154,33 @@ def test_fetching_reads_the_remotes_branch_and_leaves_the_working_tree_alone(loc
     assert request.run_config["batch"]["commit"] == git(origin, "rev-parse", "HEAD")
     assert request.run_config["batch"]["files"] == ["a.py", "b.py"]
     assert not (tmp_path / "clone" / "b.py").exists()
+
+
+def test_a_push_is_fetched_once_and_scanned_as_fetched(location, code, instance, tmp_path, monkeypatch):
+    origin = code("origin")
+    git(tmp_path, "clone", "-q", str(origin), "clone")
+    (origin / "b.py").write_text("2\n")
+    git(origin, "add", ".")
+    git(origin, "commit", "-qm", "second")
+    (tmp_path / ".gitconfig").write_text(f"[trace2]\n\teventTarget = {tmp_path / 'trace'}\n")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (request,) = push(location(tmp_path / "clone", more=", fetch: true"), instance).run_requests
+    assert request.run_config["batch"]["commit"] == git(origin, "rev-parse", "HEAD")
+    assert (tmp_path / "trace").read_text().count('"hierarchy":"fetch"') == 1
+
+
+def test_a_bare_repository_is_scanned_at_its_branch_and_a_push_to_it_is_seen(location, code, instance, tmp_path):
+    mine, server = code("mine"), tmp_path / "server.git"
+    git(tmp_path, "clone", "-q", "--bare", str(mine), str(server))
+    git(server, "remote", "remove", "origin")
+    where = location(server)
+    first = push(where, instance)
+    assert [request.run_config["batch"]["files"] for request in first.run_requests] == [["a.py"]]
+    scan(where, instance, first.run_requests)
+    (mine / "b.py").write_text("2\n")
+    git(mine, "add", ".")
+    git(mine, "commit", "-qm", "second")
+    git(mine, "push", "-q", str(server), "main")
+    (request,) = push(where, instance, first.cursor).run_requests
+    assert request.run_config["batch"]["commit"] == git(mine, "rev-parse", "HEAD")
+    assert request.run_config["batch"]["files"] == ["b.py"]

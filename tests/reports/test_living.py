@@ -116,6 +116,20 @@ def test_the_markdown_report_says_what_came_what_went_and_who_answers_for_the_re
     assert "## Scans" in text
 
 
+def test_the_scans_of_each_repository_count_from_one_whatever_lay_between_them(home):
+    for night, repo in ((1, "example.org/team/app"), (4, "example.org/team/other"), (9, "example.org/team/app")):
+        scan(home, night, [found("d")], repo=repo)
+    report = living(home)
+    rows = [
+        line.split("|")[1].strip()
+        for line in markdown.render(report).split("## Scans")[1].splitlines()
+        if "c0f" in line
+    ]
+    assert rows == ["2", "1"]
+    assert [night["number"] for night in json.loads(json_report.render(report))["nights"]] == [1, 2]
+    assert ">2: 20" in html.render(report)
+
+
 class Tags(HTMLParser):
     def __init__(self, page):
         super().__init__()

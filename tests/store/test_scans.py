@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import duckdb
 import pytest
 
+from elexirion_dagster.records import line_marks
 from elexirion_dagster.store import migrations
 from elexirion_dagster.store.database import ingest, query
 from elexirion_dagster.store.home import Home, open_home
@@ -44,6 +45,7 @@ class Repository:
         line |= {"night": self.nights, "branch": "main", "ruleset": "rules", "model": None, "prompt_version": None}
         line |= {"renamed": renamed or {}, "deleted": list(deleted), "files": listed}
         looked = {"tools": more.pop("tools", ["bandit", "ruff"]), "unparsed": more.pop("unparsed", [])}
+        looked |= {"marks": more.pop("marks")} if "marks" in more else {}
         run = f"batch{next(self.batches)}"
         with JournalWriter(self.home, root_run=run, run=run) as journal:
             journal.append("findings", path="analyze", findings=list(findings), **looked)
@@ -95,7 +97,7 @@ def everything(home):
 
 
 def history(repository):
-    """Five nights, some in two batches, with everything that can befall a file."""
+    """Seven nights, some in two batches, with everything that can befall a file."""
     repository.scan({"a.py": "1", "b.py": "1"}, findings=[found("a.py"), found("b.py", "S1")])
     repository.scan({"c.py": "1"}, findings=[found("c.py", "S2")], same_night=True)
     repository.scan({"a.py": "2"}, findings=[])
@@ -103,6 +105,8 @@ def history(repository):
     repository.scan({"c.py": "failed"}, same_night=True)
     repository.scan({"a.py": "3"}, findings=[found("a.py"), found("a.py", number=2)])
     repository.scan({"e.py": "1"}, findings=[found("e.py", "S2")], deleted=["c.py"])
+    reviewed(repository, "return run(text)\n", *named(1))
+    reviewed(repository, "\nreturn run(text)\n")
 
 
 @pytest.mark.parametrize("order", [1, -1, 3, -2], ids=["forth", "back", "mixed", "mixed back"])
@@ -139,6 +143,50 @@ def test_what_a_tool_found_is_not_fixed_by_a_scan_in_which_it_did_not_look(repos
     broken = [{"path": "a.py", "tool": "ruff", "reason": "crashed on it"}]
     repository.scan({"a.py": "2"}, findings=[], unparsed=broken)
     assert repository.states() == [("a.py", "B602", "fixed"), ("a.py", "F401", "open"), ("a.py", "R1", "open")]
+
+
+def named(*lines, rule="bug", text="return run(text)"):
+    """What a model names at these lines of a.py."""
+    return [found("a.py", rule, tool="review", line=line, text=text, number=at) for at, line in enumerate(lines, 1)]
+
+
+def reviewed(repository, text, *findings, **more):
+    marks = {"a.py": line_marks(text)}
+    repository.scan({"a.py": text}, findings=findings, tools=["review"], **({"marks": marks} | more))
+    return repository.states("state, line, end_line, nights")
+
+
+def test_what_a_model_named_is_open_until_the_line_that_it_quoted_is_gone(repository):
+    quote = "def go(text):\n    return run(text)\n"
+    assert reviewed(repository, f"\n{quote}", *named(3)) == [("new", 3, 3, 1)]
+    assert reviewed(repository, f"# above\n\n\n{quote}") == [("open", 5, 5, 1)]
+    assert reviewed(repository, f"\tdef go(text):\n\t\treturn run(text)\n{quote}") == [("open", 4, 4, 1)]
+    assert reviewed(repository, quote, *named(2)) == [("open", 2, 2, 2)]
+    assert reviewed(repository, quote.replace("text", "words")) == [("fixed", 2, 2, 2)]
+    assert reviewed(repository, quote) == [("fixed", 2, 2, 2)]
+    assert reviewed(repository, quote, *named(2)) == [("reopened", 2, 2, 3)]
+
+
+def test_of_equal_lines_as_many_findings_stay_as_there_are_and_none_of_them_twice(repository):
+    line = "return run(text)\n"
+    reviewed(repository, line * 2, *named(1, 2))
+    assert reviewed(repository, line) == [("fixed", 2, 2, 1), ("open", 1, 1, 1)]
+    other = {**named(2)[0], "fingerprint": "in a function with another name"}
+    assert reviewed(repository, f"def go():\n{line}", other) == [("fixed", 2, 2, 1), ("open", 2, 2, 2)]
+
+
+def test_a_quote_of_several_lines_or_of_a_cut_one_is_known_again(repository):
+    several, long = "def go(text):\n  return run(text)", "x = 1; " * 1000
+    quotes = [{**named(1, text=several)[0], "end_line": 2}, *named(3, rule="design", text=long[:2000])]
+    reviewed(repository, f"{several}\n{long}\n", *quotes)
+    assert reviewed(repository, f"# above\n{several}\n{long}\n") == [("open", 2, 3, 1), ("open", 4, 4, 1)]
+    assert {state for state, *_ in reviewed(repository, "def go(text):\n\n  return run(text)\n")} == {"fixed"}
+
+
+@pytest.mark.parametrize("marks", [{}, {"a.py": 7}, "odd", {"a.py": ""}, None])
+def test_of_a_journal_without_marks_what_is_not_named_again_is_fixed(repository, marks):
+    reviewed(repository, "return run(text)\n", *named(1))
+    assert reviewed(repository, "return run(text)\n", marks=marks) == [("fixed", 1, 1, 1)]
 
 
 def test_a_deleted_file_fixes_its_findings_and_an_excluded_one_hides_them(repository):
