@@ -19,7 +19,7 @@ from benchmarks.machine import machine
 from elexirion_dagster.codebase.analyzers.catalog import analyze
 from elexirion_dagster.codebase.languages import language_of
 from elexirion_dagster.redact import Redactor
-from elexirion_dagster.store.lives import Known, Night, Row, fold
+from elexirion_dagster.store.nights.lives import Known, Night, Row, fold
 
 COMMITS, FILES = 300, 40
 _SHOWN = 20

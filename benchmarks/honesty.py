@@ -21,8 +21,8 @@ from benchmarks.machine import machine
 from elexirion_dagster.redact import Redactor
 from elexirion_dagster.spec.learning import Optimize
 from elexirion_dagster.spec.llm import LlmStep
-from elexirion_dagster.store.attempts import Attempt
-from elexirion_dagster.store.learning import Row
+from elexirion_dagster.store.learned.learning import Row
+from elexirion_dagster.store.registry.attempts import Attempt
 from optimizer_assets.proving.gate import Verdict, judge_candidate
 from optimizer_assets.proving.spending import share
 from optimizer_assets.scoring.metrics import exact

@@ -16,7 +16,7 @@ import platformdirs
 from benchmarks.machine import machine
 from elexirion_dagster.prompting.render import build_request, example_of
 from elexirion_dagster.store.home import open_home
-from elexirion_dagster.store.prompts import hashes, read
+from elexirion_dagster.store.registry.prompts import hashes, read
 
 SLOT = ("report_version", "read")
 ROUNDS = 2_000

@@ -25,9 +25,9 @@ from elexirion_dagster.records import (
 from elexirion_dagster.redact import Redactor
 from elexirion_dagster.reservations import Allowance, Reservation, Reservations
 from elexirion_dagster.spec.base import Retry
+from elexirion_dagster.store.accounts.turns import NoTurn, Patience, Turn, Turns
 from elexirion_dagster.store.journal import JournalWriter
 from elexirion_dagster.store.replay import Replay, reply_to_json
-from elexirion_dagster.store.turns import NoTurn, Patience, Turn, Turns
 
 _ATTEMPT_S = 600.0
 _COUNT_S = 10.0

@@ -17,10 +17,10 @@ from elexirion_dagster.spec.children import Pipelines, asked
 from elexirion_dagster.spec.llm import LlmStep, Model
 from elexirion_dagster.spec.pipeline import Pipeline
 from elexirion_dagster.steps.context import Slot
+from elexirion_dagster.store.accounts.ledger import PRICE_MEND
 from elexirion_dagster.store.home import Home
 from elexirion_dagster.store.journal import JournalWriter
-from elexirion_dagster.store.ledger import PRICE_MEND
-from elexirion_dagster.store.prompts import Canary, PromptVersion, Stale, pointer, read, slot_hash, usable
+from elexirion_dagster.store.registry.prompts import Canary, PromptVersion, Stale, pointer, read, slot_hash, usable
 from elexirion_dagster.store.replay import Replay
 from elexirion_dagster.store.sessions import Sessions
 from elexirion_dagster.tags import NO_MODEL

@@ -11,8 +11,8 @@ from elexirion_dagster.errors import Cancelled, ElexirionError, PolicyError
 from elexirion_dagster.providers.pricing import Bound, ModelPrice, upper_bound
 from elexirion_dagster.records import Request
 from elexirion_dagster.spec.base import Amounts, Budget
-from elexirion_dagster.store.ledger import PRICE_MEND, Ledger, Limit
-from elexirion_dagster.store.turns import Patience
+from elexirion_dagster.store.accounts.ledger import PRICE_MEND, Ledger, Limit
+from elexirion_dagster.store.accounts.turns import Patience
 
 _LOOK_S = 0.5
 """Between two looks at what other processes have settled; this process's own calls wake one another."""

@@ -41,13 +41,13 @@ from elexirion_dagster.steps.context import Shared, StepContext, file_text, view
 from elexirion_dagster.steps.partials import Partials
 from elexirion_dagster.steps.scoring import record_scores
 from elexirion_dagster.steps.threads import Threads
+from elexirion_dagster.store.accounts.ledger import Ledger
+from elexirion_dagster.store.accounts.turns import Turns
 from elexirion_dagster.store.holding import Held
 from elexirion_dagster.store.home import Home, open_home
 from elexirion_dagster.store.journal import JournalWriter
-from elexirion_dagster.store.ledger import Ledger
 from elexirion_dagster.store.replay import Replay
 from elexirion_dagster.store.tool_log import ToolLog
-from elexirion_dagster.store.turns import Turns
 from elexirion_dagster.tags import MODEL_TAG, RECOVERY_TAG, STREAM_TAG, TENANT_TAG
 from elexirion_dagster.workspace import workspace_of, worktree_in
 

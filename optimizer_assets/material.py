@@ -15,8 +15,8 @@ from elexirion_dagster.redact import Redactor
 from elexirion_dagster.settings import Settings
 from elexirion_dagster.spec.learning import JudgeMetric
 from elexirion_dagster.store.home import Home
-from elexirion_dagster.store.labels import labelled
-from elexirion_dagster.store.learning import Row, rows
+from elexirion_dagster.store.learned.labels import labelled
+from elexirion_dagster.store.learned.learning import Row, rows
 from optimizer_assets.asking.asker import Asker
 from optimizer_assets.rows.splits import Split, split
 from optimizer_assets.scoring.judge import Judge

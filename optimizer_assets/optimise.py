@@ -10,8 +10,8 @@ from filelock import FileLock, Timeout
 from elexirion_dagster.errors import PolicyError
 from elexirion_dagster.settings import Settings
 from elexirion_dagster.store.home import Home, check_name, open_home, storage_error
-from elexirion_dagster.store.learning import replies
-from elexirion_dagster.store.prompts import pointer, read
+from elexirion_dagster.store.learned.learning import replies
+from elexirion_dagster.store.registry.prompts import pointer, read
 from optimizer_assets.asking.asker import Asker
 from optimizer_assets.material import Material, gathered
 from optimizer_assets.proving.proof import TRIES, prove

@@ -12,7 +12,7 @@ from elexirion_dagster.settings import Settings
 from elexirion_dagster.spec.learning import Optimize
 from elexirion_dagster.spec.slots import SlotSpec
 from elexirion_dagster.store.home import open_home
-from elexirion_dagster.store.prompts import pointer
+from elexirion_dagster.store.registry.prompts import pointer
 
 _LOOK_EVERY_S = 300
 _SUNDAY_NIGHT = "0 4 * * 0"
@@ -53,7 +53,7 @@ def learn_prompts(jobs: Sequence[tuple[SlotSpec, Job]]) -> dg.SensorDefinition:
     )
     def look(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
         # DuckDB takes 100 ms to import (measured); loading the location need not wait for it.
-        from elexirion_dagster.store.learning import summary  # noqa: PLC0415
+        from elexirion_dagster.store.learned.learning import summary  # noqa: PLC0415
 
         home = open_home(Settings.from_env(os.environ).home)
         since: dict[str, str] = json.loads(context.cursor or "{}")

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from elexirion_dagster.errors import StorageError
 from elexirion_dagster.records import Json
 from elexirion_dagster.store.home import Home
-from elexirion_dagster.store.promotions import promote, try_out
-from elexirion_dagster.store.prompts import Pointer, PromptVersion, pointer
+from elexirion_dagster.store.registry.promotions import promote, try_out
+from elexirion_dagster.store.registry.prompts import Pointer, PromptVersion, pointer
 from optimizer_assets.subject import Subject
 from optimizer_assets.told import Outcome
 

@@ -15,7 +15,7 @@ from elexirion_dagster.spec.learning import JudgeMetric, Optimize
 from elexirion_dagster.spec.pipeline import Pipeline
 from elexirion_dagster.spec.slots import SlotSpec, slots, unlearnable
 from elexirion_dagster.store.home import Home
-from elexirion_dagster.store.prompts import Stale, current, pointer, slot_hash
+from elexirion_dagster.store.registry.prompts import Stale, current, pointer, slot_hash
 from optimizer_assets.task import Candidate
 
 _SHOWN = 8

@@ -8,7 +8,7 @@ from elexirion_dagster.providers.catalog import ModelRef
 from elexirion_dagster.records import Json
 from elexirion_dagster.spec.learning import Optimize
 from elexirion_dagster.spec.llm import LlmStep
-from elexirion_dagster.store.learning import Row
+from elexirion_dagster.store.learned.learning import Row
 from optimizer_assets.scoring.metrics import Metric
 
 How = Literal["base", "instructions", "gepa", "bootstrap", "combined"]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from elexirion_dagster.records import Json
-from elexirion_dagster.store.prompts import Change, PromptVersion
+from elexirion_dagster.store.registry.prompts import Change, PromptVersion
 from optimizer_assets.proving.gate import Verdict
 from optimizer_assets.subject import Subject
 from optimizer_assets.task import Candidate, Iteration, Measured

@@ -7,7 +7,7 @@ from typing import Any
 from elexirion_dagster.redact import Redactor
 from elexirion_dagster.spec.learning import Optimize
 from elexirion_dagster.spec.llm import LlmStep
-from elexirion_dagster.store.learning import Row
+from elexirion_dagster.store.learned.learning import Row
 from optimizer_assets.proving.gate import Check, Verdict, judge_candidate
 from optimizer_assets.scoring.metrics import exact
 from optimizer_assets.task import Candidate, Task, Tried

@@ -13,7 +13,7 @@ from elexirion_dagster.settings import Settings
 from elexirion_dagster.spec.base import Retry
 from elexirion_dagster.spec.learning import Optimize
 from elexirion_dagster.spec.llm import LlmStep
-from elexirion_dagster.store.learning import Row
+from elexirion_dagster.store.learned.learning import Row
 from optimizer_assets.asking.asker import Asker
 from optimizer_assets.scoring.metrics import metric_of
 from optimizer_assets.searching import scripted

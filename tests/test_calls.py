@@ -14,9 +14,9 @@ from elexirion_dagster.providers.fake import FakeProvider, Rule
 from elexirion_dagster.records import Usage
 from elexirion_dagster.rehearsal.script import Script
 from elexirion_dagster.rehearsal.server import RehearsalServer
+from elexirion_dagster.store.accounts.ledger import Ledger
 from elexirion_dagster.store.home import Home
 from elexirion_dagster.store.journal import lines
-from elexirion_dagster.store.ledger import Ledger
 from elexirion_dagster.store.replay import Replay
 
 ASK = "model: fake\nretry: {max_attempts: 3, initial_s: 0}\nsteps: [{name: ask, type: llm, prompt: go}]"

@@ -8,7 +8,7 @@ from elexirion_dagster.providers.base import ProviderError
 from elexirion_dagster.providers.fake import FakeProvider, Rule
 from elexirion_dagster.rehearsal.script import Rate, Script
 from elexirion_dagster.rehearsal.server import RehearsalServer
-from elexirion_dagster.store.gates import FAILURES
+from elexirion_dagster.store.accounts.gates import FAILURES
 
 EACH = """
 model: {model}

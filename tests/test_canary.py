@@ -4,8 +4,8 @@ import pytest
 
 from elexirion_dagster.errors import StorageError
 from elexirion_dagster.store.home import Home
-from elexirion_dagster.store.promotions import promote, stop, try_out
-from elexirion_dagster.store.prompts import Canary, save, slot_hash
+from elexirion_dagster.store.registry.promotions import promote, stop, try_out
+from elexirion_dagster.store.registry.prompts import Canary, save, slot_hash
 
 EACH = """
 steps:

@@ -11,8 +11,8 @@ from elexirion_dagster.rehearsal.script import Script
 from elexirion_dagster.rehearsal.server import RehearsalServer
 from elexirion_dagster.spec.children import pipeline_hash
 from elexirion_dagster.store.home import Home
-from elexirion_dagster.store.promotions import promote
-from elexirion_dagster.store.prompts import save, slot_hash
+from elexirion_dagster.store.registry.promotions import promote
+from elexirion_dagster.store.registry.prompts import save, slot_hash
 
 ASK = "model: auto\nsteps: [{name: ask, type: llm, system: Be kind., prompt: go, output: {x: integer}}]"
 

@@ -20,8 +20,8 @@ from elexirion_dagster.rehearsal.script import Answer, Script, Tokens
 from elexirion_dagster.rehearsal.server import RehearsalServer
 from elexirion_dagster.run import Run, RunInfo
 from elexirion_dagster.settings import Settings
+from elexirion_dagster.store.accounts.ledger import Ledger
 from elexirion_dagster.store.home import open_home
-from elexirion_dagster.store.ledger import Ledger
 
 MODEL, MAX_TOKENS, WANTED = "claude-sonnet-4-5", 500, 10
 PIPELINE = f"""

@@ -25,9 +25,9 @@ from elexirion_dagster.rehearsal.server import RehearsalServer
 from elexirion_dagster.run import Run, RunInfo
 from elexirion_dagster.settings import Settings
 from elexirion_dagster.store import database
+from elexirion_dagster.store.accounts.ledger import Ledger
 from elexirion_dagster.store.home import Home, open_home
 from elexirion_dagster.store.journal import JournalWriter
-from elexirion_dagster.store.ledger import Ledger
 
 PIPELINE = """
 name: matrix

@@ -10,8 +10,8 @@ from elexirion_dagster.compiler.metadata import clean
 from elexirion_dagster.records import Json, Severity, counted
 from elexirion_dagster.settings import Settings
 from elexirion_dagster.spec.pipeline import Pipeline
-from elexirion_dagster.store import scans
 from elexirion_dagster.store.home import Home, open_home
+from elexirion_dagster.store.nights import scans
 
 _ROWS = 20
 _CELL_CHARS = 200

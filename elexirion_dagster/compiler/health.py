@@ -11,7 +11,7 @@ from elexirion_dagster.alerts import send
 from elexirion_dagster.compiler.kept import kept_instance
 from elexirion_dagster.errors import ElexirionError
 from elexirion_dagster.settings import Settings
-from elexirion_dagster.store.health import Health, State, pipelines, providers, worst
+from elexirion_dagster.store.failures.health import Health, State, pipelines, providers, worst
 from elexirion_dagster.store.home import open_home
 
 ASSET = "system_health"

@@ -10,9 +10,9 @@ from elexirion_dagster.alerts import send
 from elexirion_dagster.errors import ElexirionError
 from elexirion_dagster.settings import Settings
 from elexirion_dagster.store.home import Home, open_home
-from elexirion_dagster.store.promotions import promote, rollback, stop
-from elexirion_dagster.store.prompts import Pointer, pointer, slots
-from elexirion_dagster.store.verdicts import Verdict, verdict
+from elexirion_dagster.store.registry.promotions import promote, rollback, stop
+from elexirion_dagster.store.registry.prompts import Pointer, pointer, slots
+from elexirion_dagster.store.registry.verdicts import Verdict, verdict
 
 _SHOWN = 10
 

@@ -24,8 +24,8 @@ from elexirion_dagster.recovery.plan import RECOVER, Failed, Launch
 from elexirion_dagster.recovery.recover import finder, recover
 from elexirion_dagster.run import Run
 from elexirion_dagster.settings import Settings
+from elexirion_dagster.store.failures.recoveries import past
 from elexirion_dagster.store.home import open_home
-from elexirion_dagster.store.recoveries import past
 from elexirion_dagster.tags import CHANGE_TAG, CLI, PIPELINE_TAG, RECOVERY_TAG, TRIGGER_TAG
 
 _BATCH = 200

@@ -19,7 +19,7 @@ from elexirion_dagster.settings import Settings
 from elexirion_dagster.spec.partitioning import BATCH, repo_input
 from elexirion_dagster.spec.pipeline import Pipeline
 from elexirion_dagster.store.home import open_home
-from elexirion_dagster.store.scan_lock import busy
+from elexirion_dagster.store.nights.scan_lock import busy
 from elexirion_dagster.tags import SCAN_TAG
 
 _PUSH_S = 30

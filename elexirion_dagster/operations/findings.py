@@ -13,8 +13,8 @@ from elexirion_dagster.settings import Settings
 from elexirion_dagster.store.database import ingest
 from elexirion_dagster.store.home import Home, open_home
 from elexirion_dagster.store.journal import JournalWriter
-from elexirion_dagster.store.naming import named_by
-from elexirion_dagster.store.scans import with_fingerprint, with_states
+from elexirion_dagster.store.learned.naming import named_by
+from elexirion_dagster.store.nights.scans import with_fingerprint, with_states
 
 LIVING: tuple[FindingState, ...] = ("new", "reopened", "open")
 _SHORTEST = 4

@@ -4,7 +4,7 @@ from elexirion_dagster.compiler.health import measured
 from elexirion_dagster.operations.opened import open_instance
 from elexirion_dagster.settings import Settings
 from elexirion_dagster.store.database import ingest
-from elexirion_dagster.store.health import Health
+from elexirion_dagster.store.failures.health import Health
 
 
 def health(settings: Settings) -> list[Health]:

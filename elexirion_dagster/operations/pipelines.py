@@ -19,7 +19,7 @@ from elexirion_dagster.spec.pipeline import Pipeline
 from elexirion_dagster.spec.schema import editor_schema
 from elexirion_dagster.spec.slots import slots
 from elexirion_dagster.spec.smells import smells
-from elexirion_dagster.store.labels import labelled
+from elexirion_dagster.store.learned.labels import labelled
 from elexirion_dagster.yamlio import load_text
 
 

@@ -15,9 +15,9 @@ from elexirion_dagster.records import Json
 from elexirion_dagster.settings import Settings
 from elexirion_dagster.spec.slots import slots as slots_of
 from elexirion_dagster.steps.context import Slot
-from elexirion_dagster.store import promotions
 from elexirion_dagster.store.home import Home, open_home
-from elexirion_dagster.store.prompts import Pointer, PromptVersion, hashes, pointer, read, slots
+from elexirion_dagster.store.registry import promotions
+from elexirion_dagster.store.registry.prompts import Pointer, PromptVersion, hashes, pointer, read, slots
 
 State = Literal["current", "stale", "gone", "damaged"]
 """`stale`: the YAML's text changed, so that runs use it. `gone`: no pipeline has that step, or it cannot be loaded."""

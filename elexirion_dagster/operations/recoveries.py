@@ -15,9 +15,9 @@ from elexirion_dagster.recovery.candidates import candidate_file
 from elexirion_dagster.recovery.report import NAME
 from elexirion_dagster.settings import Settings
 from elexirion_dagster.store.database import Rows, ingest, query
+from elexirion_dagster.store.failures.recoveries import past
 from elexirion_dagster.store.home import Home, open_home
 from elexirion_dagster.store.journal import JournalWriter
-from elexirion_dagster.store.recoveries import past
 
 _LIST = """
 SELECT run, pipeline, cause, action, decided_at, time_to_recovery_s, CASE WHEN adopted_at IS NOT NULL THEN 'adopted'

@@ -25,9 +25,9 @@ from elexirion_dagster.spec.partitioning import BATCH
 from elexirion_dagster.spec.pipeline import Pipeline
 from elexirion_dagster.store.home import open_home
 from elexirion_dagster.store.journal import JournalWriter
-from elexirion_dagster.store.scan_history import found_in, scanned_by, states
-from elexirion_dagster.store.scan_lock import refuse_if_busy
-from elexirion_dagster.store.scans import known_files, next_night
+from elexirion_dagster.store.nights.scan_history import found_in, scanned_by, states
+from elexirion_dagster.store.nights.scan_lock import refuse_if_busy
+from elexirion_dagster.store.nights.scans import known_files, next_night
 
 if TYPE_CHECKING:
     from elexirion_dagster.operations.launch import Finished

@@ -12,8 +12,8 @@ from elexirion_dagster.spec.children import every_step, pipeline_hash
 from elexirion_dagster.spec.command import CommandStep
 from elexirion_dagster.spec.llm import LlmStep
 from elexirion_dagster.spec.pipeline import Pipeline
+from elexirion_dagster.store.failures.recoveries import Past
 from elexirion_dagster.store.home import Home, check_name, storage_error, write_atomically
-from elexirion_dagster.store.recoveries import Past
 
 
 def candidate_file(home: Home, run: str) -> Path:

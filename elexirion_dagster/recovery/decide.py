@@ -17,7 +17,7 @@ from elexirion_dagster.spec.pipeline import Pipeline
 from elexirion_dagster.spec.steps import ForEachStep
 from elexirion_dagster.spec.triggers import Fallback
 from elexirion_dagster.steps.part import Part
-from elexirion_dagster.store.recoveries import Past
+from elexirion_dagster.store.failures.recoveries import Past
 from elexirion_dagster.tags import (
     CEILING_TAG,
     CHANGE_TAG,

@@ -16,9 +16,9 @@ from elexirion_dagster.recovery.plan import Failed, Plan
 from elexirion_dagster.recovery.report import write_report
 from elexirion_dagster.settings import Settings
 from elexirion_dagster.spec.changes import Change
+from elexirion_dagster.store.failures.recoveries import Past, past
 from elexirion_dagster.store.home import open_home
 from elexirion_dagster.store.journal import JournalWriter
-from elexirion_dagster.store.recoveries import Past, past
 
 
 def finder(known: Mapping[str, Path], runnable: Collection[str] | None = None) -> Find:

@@ -4,8 +4,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from elexirion_dagster.recovery.plan import Failed, Plan
+from elexirion_dagster.store.failures.recoveries import Past
 from elexirion_dagster.store.home import Home, storage_error, write_atomically
-from elexirion_dagster.store.recoveries import Past
 
 NAME = "parked.md"
 

@@ -7,7 +7,7 @@ from datetime import date
 from elexirion_dagster.records import Json
 from elexirion_dagster.reports.report import SEVERITIES, Record, Report, order
 from elexirion_dagster.store.home import Home
-from elexirion_dagster.store.scans import nights, of_repository
+from elexirion_dagster.store.nights.scans import nights, of_repository
 
 _KEPT = (
     *("tool", "rule", "severity", "confidence", "path", "line", "column", "end_line", "end_column", "message"),

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from elexirion_dagster.scan.standard import Standard
-from elexirion_dagster.store.scans import KnownFile
+from elexirion_dagster.store.nights.scans import KnownFile
 
 Reason = Literal["new", "changed", "rules", "failed", "stale", "asked"]
 """Never scanned; content or rules changed; its last scan failed; model or prompt changed; somebody asked for it."""

@@ -22,8 +22,8 @@ from elexirion_dagster.spec.children import NO_PIPELINES, Pipelines
 from elexirion_dagster.spec.pipeline import Pipeline
 from elexirion_dagster.spec.triggers import Partitions
 from elexirion_dagster.store.home import open_home
-from elexirion_dagster.store.scan_history import cost_per_file, last_commit
-from elexirion_dagster.store.scans import known_files, next_night
+from elexirion_dagster.store.nights.scan_history import cost_per_file, last_commit
+from elexirion_dagster.store.nights.scans import known_files, next_night
 
 Source = Literal["tree", "head", "fetched"]
 """The working tree as it lies there, or the head of the branch out of git's objects; fetched already, or to be."""

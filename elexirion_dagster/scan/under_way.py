@@ -18,7 +18,7 @@ from elexirion_dagster.scan.target import Outcome, Target, lines, outcomes
 from elexirion_dagster.spec.children import Pipelines
 from elexirion_dagster.spec.pipeline import Pipeline
 from elexirion_dagster.store.home import Home
-from elexirion_dagster.store.scan_lock import scanning
+from elexirion_dagster.store.nights.scan_lock import scanning
 
 _WAIT_S = 900.0
 """How long a batch waits for a whole scan of the same repository to end."""

@@ -18,9 +18,10 @@ from filelock import FileLock, Timeout
 
 from elexirion_dagster.errors import InputError, StorageError
 from elexirion_dagster.records import Json
-from elexirion_dagster.store import migrations, projection, scan_projection
+from elexirion_dagster.store import migrations, projection
 from elexirion_dagster.store.home import Home, storage_error
 from elexirion_dagster.store.journal import Line, read_lines
+from elexirion_dagster.store.nights import scan_projection
 
 _WAIT_S = 120
 _QUERY_S = 60

@@ -8,7 +8,9 @@ empties the tables and `_files`: the next ingest then reads the whole journal.
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from elexirion_dagster.store import learning_tables, recovery_tables, scan_tables
+from elexirion_dagster.store.failures import recovery_tables
+from elexirion_dagster.store.learned import learning_tables
+from elexirion_dagster.store.nights import scan_tables
 
 if TYPE_CHECKING:
     import duckdb

@@ -18,7 +18,7 @@ from elexirion_dagster.records import Json, Reply, Request, TextBlock, Usage
 from elexirion_dagster.redact import Redactor
 from elexirion_dagster.settings import Settings
 from elexirion_dagster.spec.slots import unlearnable
-from elexirion_dagster.store.learning import Logged, Row
+from elexirion_dagster.store.learned.learning import Logged, Row
 from optimizer_assets.asking.breaker import ABOUT_THE_ROW, MOST_FAILURES
 from optimizer_assets.asking.channel import Channel
 from optimizer_assets.asking.digest import root_run_of

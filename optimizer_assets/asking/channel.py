@@ -21,11 +21,11 @@ from elexirion_dagster.reservations import Allowance, Reservations
 from elexirion_dagster.settings import Settings
 from elexirion_dagster.spec.base import CALL_CAUSES, Amounts, Budget, Retry
 from elexirion_dagster.spec.learning import OptimizeBudget
+from elexirion_dagster.store.accounts.ledger import Ledger
+from elexirion_dagster.store.accounts.turns import NoTurn, Turns
 from elexirion_dagster.store.home import open_home
 from elexirion_dagster.store.journal import JournalWriter
-from elexirion_dagster.store.ledger import Ledger
 from elexirion_dagster.store.replay import Replay
-from elexirion_dagster.store.turns import NoTurn, Turns
 from optimizer_assets.asking.breaker import Breaker
 
 Role = Literal["answer", "instruct", "judge"]

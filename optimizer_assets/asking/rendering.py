@@ -10,7 +10,7 @@ from elexirion_dagster.providers.base import Capabilities
 from elexirion_dagster.providers.catalog import ModelRef
 from elexirion_dagster.records import Json, Message, Request, TextBlock
 from elexirion_dagster.spec.llm import LlmStep
-from elexirion_dagster.store.learning import Row
+from elexirion_dagster.store.learned.learning import Row
 from elexirion_dagster.templating.keyed import Keyed
 from optimizer_assets.task import Candidate
 

@@ -9,7 +9,7 @@ from elexirion_dagster.errors import ElexirionError
 from elexirion_dagster.prompting.parse import checker
 from elexirion_dagster.records import Json, counted
 from elexirion_dagster.redact import Redactor
-from elexirion_dagster.store.learning import Row
+from elexirion_dagster.store.learned.learning import Row
 from optimizer_assets.asking.rendering import Turns
 from optimizer_assets.rows.texts import normal, runs_of, texts_of, words, written
 from optimizer_assets.task import Candidate, Task

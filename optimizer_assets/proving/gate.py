@@ -7,8 +7,8 @@ from statistics import fmean
 
 from elexirion_dagster.records import Json, counted
 from elexirion_dagster.redact import Redactor
-from elexirion_dagster.store.attempts import Attempt
-from elexirion_dagster.store.learning import Row
+from elexirion_dagster.store.learned.learning import Row
+from elexirion_dagster.store.registry.attempts import Attempt
 from optimizer_assets.proving.drafts import Check, asked_of, leaks, lengths, renders, secrets
 from optimizer_assets.proving.quality import Outcome, decide
 from optimizer_assets.rows.splits import digest

@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from elexirion_dagster.records import Json
-from elexirion_dagster.store.attempts import Attempt, add_attempt, attempts
 from elexirion_dagster.store.home import Home
-from elexirion_dagster.store.prompts import PromptVersion, read, save
+from elexirion_dagster.store.registry.attempts import Attempt, add_attempt, attempts
+from elexirion_dagster.store.registry.prompts import PromptVersion, read, save
 from optimizer_assets.asking.asker import Asker
 from optimizer_assets.material import Material
 from optimizer_assets.proving.gate import Verdict, judge_candidate

@@ -13,7 +13,7 @@ from typing import Literal
 from elexirion_dagster.errors import InputError
 from elexirion_dagster.records import Json, counted
 from elexirion_dagster.spec.learning import Objective, Optimize
-from elexirion_dagster.store.attempts import Attempt
+from elexirion_dagster.store.registry.attempts import Attempt
 from optimizer_assets.proving.drafts import Check
 from optimizer_assets.proving.paired import RESAMPLES, Paired, bounds, flip_p, net_wins_needed, pair, sign_p
 from optimizer_assets.proving.spending import TOTAL, Allowance, allowance

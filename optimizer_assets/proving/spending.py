@@ -10,7 +10,7 @@ looked at weekly while its holdout grows comes to about ten tries. What a promot
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from elexirion_dagster.store.attempts import Attempt
+from elexirion_dagster.store.registry.attempts import Attempt
 
 TOTAL = 0.05
 FIRST, NEXT, EVEN_TRIES = 0.02, 0.0028, 10

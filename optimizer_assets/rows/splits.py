@@ -10,7 +10,7 @@ from typing import Literal
 from elexirion_dagster.errors import InputError
 from elexirion_dagster.records import counted
 from elexirion_dagster.spec.learning import Optimize
-from elexirion_dagster.store.learning import Row
+from elexirion_dagster.store.learned.learning import Row
 from optimizer_assets.rows.texts import canonical, likeness, sketch, written
 from optimizer_assets.scoring.metrics import gold_of, needs_gold
 

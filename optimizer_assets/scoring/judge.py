@@ -8,7 +8,7 @@ from elexirion_dagster.errors import ElexirionError, PolicyError
 from elexirion_dagster.expressions import Engine
 from elexirion_dagster.prompting.parse import MalformedOutput, parse
 from elexirion_dagster.records import Json
-from elexirion_dagster.store.learning import Row
+from elexirion_dagster.store.learned.learning import Row
 from optimizer_assets.rows.texts import canonical
 from optimizer_assets.scoring.metrics import Scored, mark
 from optimizer_assets.scoring.scopes import scope_of

@@ -16,7 +16,7 @@ from elexirion_dagster.spec.learning import (
     JudgeMetric,
     Optimize,
 )
-from elexirion_dagster.store.learning import Row
+from elexirion_dagster.store.learned.learning import Row
 from optimizer_assets.rows.texts import canonical, written
 from optimizer_assets.scoring.scopes import scope_of
 

@@ -11,7 +11,7 @@ from itertools import zip_longest
 
 from elexirion_dagster.prompting.parse import checker
 from elexirion_dagster.records import Json
-from elexirion_dagster.store.learning import Row
+from elexirion_dagster.store.learned.learning import Row
 from optimizer_assets.rows.texts import written
 from optimizer_assets.searching.search import Search
 from optimizer_assets.task import Candidate, How

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from elexirion_dagster.errors import ElexirionError
-from elexirion_dagster.store.learning import Row
+from elexirion_dagster.store.learned.learning import Row
 from optimizer_assets.asking.asker import Asker
 from optimizer_assets.searching.examples import show
 from optimizer_assets.searching.search import Search

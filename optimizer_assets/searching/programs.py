@@ -8,7 +8,7 @@ import dspy
 
 from elexirion_dagster.errors import ElexirionError
 from elexirion_dagster.records import Json, TextBlock
-from elexirion_dagster.store.learning import Row
+from elexirion_dagster.store.learned.learning import Row
 from optimizer_assets.asking.asker import Asker
 from optimizer_assets.asking.rendering import slot_request
 from optimizer_assets.searching.engine import LAST_REPLY, Passed, answering

@@ -15,7 +15,7 @@ from gepa.strategies.proposal_selection import BestImprovement
 
 from elexirion_dagster.errors import ElexirionError
 from elexirion_dagster.records import Json
-from elexirion_dagster.store.learning import Row
+from elexirion_dagster.store.learned.learning import Row
 from optimizer_assets.rows.texts import written
 from optimizer_assets.searching.engine import Passed, instructing
 from optimizer_assets.searching.programs import NO_SYSTEM, StepProgram, quiet, tried, with_text

@@ -18,7 +18,7 @@ from statistics import fmean
 from elexirion_dagster.providers.base import Capabilities, Provider
 from elexirion_dagster.records import Reply, Request, TextBlock, Usage
 from elexirion_dagster.spec.llm import LlmStep
-from elexirion_dagster.store.learning import Row
+from elexirion_dagster.store.learned.learning import Row
 
 RIGHT, GUESSED = 0.95, 0.35
 KINDS = ("bug", "style", "test")

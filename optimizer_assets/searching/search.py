@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from statistics import fmean, median
 
 from elexirion_dagster.errors import ElexirionError, InputError
-from elexirion_dagster.store.learning import Row
+from elexirion_dagster.store.learned.learning import Row
 from optimizer_assets.asking.asker import Asker
 from optimizer_assets.task import Candidate, Found, How, Iteration, Listen, Measured, Task, Tried
 

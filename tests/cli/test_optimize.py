@@ -9,7 +9,7 @@ import pytest
 from learnable import ADDRESS, SETTINGS, label
 
 from elexirion_dagster.store.home import open_home
-from elexirion_dagster.store.prompts import pointer
+from elexirion_dagster.store.registry.prompts import pointer
 
 
 @pytest.fixture

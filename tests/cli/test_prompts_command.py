@@ -3,8 +3,8 @@ import json
 import pytest
 
 from elexirion_dagster.store.home import open_home
-from elexirion_dagster.store.promotions import pin, promote, try_out
-from elexirion_dagster.store.prompts import pointer, save, slot_hash
+from elexirion_dagster.store.registry.promotions import pin, promote, try_out
+from elexirion_dagster.store.registry.prompts import pointer, save, slot_hash
 
 TEXT = """
 name: review

@@ -8,7 +8,7 @@ import pytest
 from elexirion_dagster.codebase.identity import repository
 from elexirion_dagster.scan.plan import scope_digest
 from elexirion_dagster.store.home import open_home
-from elexirion_dagster.store.scan_lock import scanning
+from elexirion_dagster.store.nights.scan_lock import scanning
 
 BAD = "import subprocess\n\n\ndef go(text):\n    subprocess.call(text, shell=True)\n"
 

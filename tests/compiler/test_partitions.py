@@ -12,7 +12,7 @@ from elexirion_dagster.compiler.partitions import partition_set
 from elexirion_dagster.execution.executor import thread_executor
 from elexirion_dagster.settings import Settings
 from elexirion_dagster.store.home import open_home
-from elexirion_dagster.store.scans import known_files
+from elexirion_dagster.store.nights.scans import known_files
 
 TEXT = """
 name: eyes

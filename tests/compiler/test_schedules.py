@@ -15,7 +15,7 @@ from elexirion_dagster.execution.executor import thread_executor
 from elexirion_dagster.scan.plan import scope_digest
 from elexirion_dagster.settings import Settings
 from elexirion_dagster.store.home import open_home
-from elexirion_dagster.store.scan_lock import scanning
+from elexirion_dagster.store.nights.scan_lock import scanning
 
 TEXT = """
 name: watch

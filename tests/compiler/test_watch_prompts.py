@@ -11,8 +11,8 @@ from elexirion_dagster.providers.base import ProviderError
 from elexirion_dagster.providers.fake import Rule
 from elexirion_dagster.store.database import ingest
 from elexirion_dagster.store.home import open_home
-from elexirion_dagster.store.promotions import pin, promote, try_out
-from elexirion_dagster.store.prompts import pointer, save, slot_hash
+from elexirion_dagster.store.registry.promotions import pin, promote, try_out
+from elexirion_dagster.store.registry.prompts import pointer, save, slot_hash
 
 SORT = """
 inputs: {count: {type: integer}, from: {type: integer, default: 0}}

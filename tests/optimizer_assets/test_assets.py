@@ -6,8 +6,8 @@ from learnable import ADDRESS, BETTER, SETTINGS
 
 from elexirion_dagster.settings import Settings
 from elexirion_dagster.store.home import open_home
-from elexirion_dagster.store.promotions import pin
-from elexirion_dagster.store.prompts import pointer
+from elexirion_dagster.store.registry.promotions import pin
+from elexirion_dagster.store.registry.prompts import pointer
 from optimizer_assets.definitions import defs
 
 KEY = ["prompts", "sorting", "sort"]

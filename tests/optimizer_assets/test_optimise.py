@@ -9,10 +9,10 @@ from learnable import ADDRESS, BETTER, SETTINGS, label
 
 from elexirion_dagster.errors import ElexirionError, InputError, PolicyError, StorageError
 from elexirion_dagster.settings import Settings
-from elexirion_dagster.store.attempts import attempts
 from elexirion_dagster.store.home import open_home
-from elexirion_dagster.store.promotions import pin, promote, rollback, try_out
-from elexirion_dagster.store.prompts import pointer, read, slot_folder
+from elexirion_dagster.store.registry.attempts import attempts
+from elexirion_dagster.store.registry.promotions import pin, promote, rollback, try_out
+from elexirion_dagster.store.registry.prompts import pointer, read, slot_folder
 from optimizer_assets.optimise import alone, learn
 from optimizer_assets.told import Began, as_json
 

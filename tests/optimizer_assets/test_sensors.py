@@ -7,7 +7,7 @@ import pytest
 from elexirion_dagster.settings import Settings
 from elexirion_dagster.spec.learning import Begin, Optimize
 from elexirion_dagster.store.home import open_home
-from elexirion_dagster.store.promotions import pin
+from elexirion_dagster.store.registry.promotions import pin
 from optimizer_assets.definitions import defs
 from optimizer_assets.sensors import due
 

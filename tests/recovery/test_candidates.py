@@ -11,8 +11,8 @@ from elexirion_dagster.recovery.candidates import candidate_file, check_containe
 from elexirion_dagster.recovery.plan import RECOVER, Failed
 from elexirion_dagster.recovery.recover import finder, recover
 from elexirion_dagster.settings import Settings
+from elexirion_dagster.store.failures.recoveries import past
 from elexirion_dagster.store.home import open_home
-from elexirion_dagster.store.recoveries import past
 
 TOOLS = """
 name: main

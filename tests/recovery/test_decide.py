@@ -9,9 +9,9 @@ from elexirion_dagster.recovery.plan import Failed
 from elexirion_dagster.recovery.recover import recover
 from elexirion_dagster.run import Run, RunInfo
 from elexirion_dagster.settings import Settings
+from elexirion_dagster.store.failures.recoveries import past
 from elexirion_dagster.store.home import open_home
 from elexirion_dagster.store.journal import JournalWriter
-from elexirion_dagster.store.recoveries import past
 from elexirion_dagster.tags import CHANGE_TAG, PART_TAG, RECOVERY_TAG, ROOT_RUN_TAG
 
 PLAIN = "steps:\n  - {name: ask, type: llm, prompt: go}\n"

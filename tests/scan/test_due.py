@@ -2,7 +2,7 @@ from datetime import UTC, datetime
 
 from elexirion_dagster.scan.due import due
 from elexirion_dagster.scan.standard import Standard
-from elexirion_dagster.store.scans import KnownFile
+from elexirion_dagster.store.nights.scans import KnownFile
 
 NOW = Standard("rules", "fake/echo", "yaml:1")
 

@@ -13,9 +13,9 @@ from elexirion_dagster.pins import own_slot
 from elexirion_dagster.scan.plan import plan
 from elexirion_dagster.settings import Settings
 from elexirion_dagster.store.home import open_home
-from elexirion_dagster.store.promotions import promote, rollback, try_out
-from elexirion_dagster.store.prompts import Canary, save
-from elexirion_dagster.store.scans import known_files
+from elexirion_dagster.store.nights.scans import known_files
+from elexirion_dagster.store.registry.promotions import promote, rollback, try_out
+from elexirion_dagster.store.registry.prompts import Canary, save
 
 TEXT = """
 name: house

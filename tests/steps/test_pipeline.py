@@ -13,8 +13,8 @@ from elexirion_dagster.settings import Settings
 from elexirion_dagster.spec.children import pipeline_hash
 from elexirion_dagster.store.home import Home, open_home
 from elexirion_dagster.store.journal import lines
-from elexirion_dagster.store.promotions import promote
-from elexirion_dagster.store.prompts import save, slot_hash
+from elexirion_dagster.store.registry.promotions import promote
+from elexirion_dagster.store.registry.prompts import save, slot_hash
 
 INLINE = """
 inputs: {word: {type: string, default: alpha}}

@@ -489,7 +489,10 @@ def test_the_database_is_private(home):
 def test_duckdb_is_not_loaded_by_the_modules_a_light_command_needs():
     code = (
         "import sys\n"
-        "from elexirion_dagster.store import findings, home, journal, ledger, outcomes, prompts, replay\n"
+        "from elexirion_dagster.store import home, journal, outcomes, replay\n"
+        "from elexirion_dagster.store.accounts import ledger\n"
+        "from elexirion_dagster.store.nights import findings\n"
+        "from elexirion_dagster.store.registry import prompts\n"
         "print('duckdb' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -14,7 +14,7 @@ from elexirion_dagster.rehearsal.server import RehearsalServer
 from elexirion_dagster.spec.llm import LlmStep
 from elexirion_dagster.store.home import open_home
 from elexirion_dagster.store.journal import lines
-from elexirion_dagster.store.learning import Logged
+from elexirion_dagster.store.learned.learning import Logged
 from optimizer_assets.asking.breaker import MOST_FAILURES
 from optimizer_assets.scoring.metrics import Scored
 from optimizer_assets.searching import scripted

@@ -3,7 +3,7 @@ import pytest
 from elexirion_dagster.errors import ExpressionError
 from elexirion_dagster.records import TextBlock
 from elexirion_dagster.spec.llm import LlmStep
-from elexirion_dagster.store.learning import Row
+from elexirion_dagster.store.learned.learning import Row
 from optimizer_assets.asking.rendering import Turns, renderable
 
 

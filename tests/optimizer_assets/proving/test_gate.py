@@ -10,7 +10,7 @@ from learned import BETTER, a_row, a_task, a_try, check_of, judged, some_rows, t
 
 from elexirion_dagster.errors import InputError
 from elexirion_dagster.redact import Redactor
-from elexirion_dagster.store.attempts import Attempt
+from elexirion_dagster.store.registry.attempts import Attempt
 from optimizer_assets.proving.spending import FIRST
 from optimizer_assets.task import Candidate
 

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from elexirion_dagster.store.attempts import Attempt
+from elexirion_dagster.store.registry.attempts import Attempt
 from optimizer_assets.proving.spending import EVEN_TRIES, FIRST, NEXT, TOTAL, allowance, share
 
 

@@ -10,7 +10,7 @@ from elexirion_dagster.prompting.render import request_hash
 from elexirion_dagster.providers.base import Capabilities
 from elexirion_dagster.providers.fake import FakeProvider
 from elexirion_dagster.spec.llm import LlmStep
-from elexirion_dagster.store.learning import Row
+from elexirion_dagster.store.learned.learning import Row
 from optimizer_assets.scoring.metrics import Scored
 from optimizer_assets.searching.programs import StepProgram, tried, with_text
 from optimizer_assets.task import Candidate
@@ -66,8 +66,8 @@ from elexirion_dagster.settings import Settings
 from elexirion_dagster.spec.steps import STEP_MODELS
 from elexirion_dagster.store.home import open_home
 from elexirion_dagster.store.journal import lines
-from elexirion_dagster.store.promotions import promote
-from elexirion_dagster.store.prompts import save
+from elexirion_dagster.store.registry.promotions import promote
+from elexirion_dagster.store.registry.prompts import save
 
 path = Path(sys.argv[1])
 home = open_home(path)

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal, NamedTuple
 
-from elexirion_dagster.store.betting import differences, differences_from, evidence
 from elexirion_dagster.store.home import Home
-from elexirion_dagster.store.prompts import Canary, Pointer, PromptVersion, read
-from elexirion_dagster.store.trials import Trial, trials
+from elexirion_dagster.store.registry.betting import differences, differences_from, evidence
+from elexirion_dagster.store.registry.prompts import Canary, Pointer, PromptVersion, read
+from elexirion_dagster.store.registry.trials import Trial, trials
 
 ALPHA = 0.05
 """The most that a version which is no worse is rolled back with, however often and how long it is looked at."""

@@ -4,10 +4,10 @@ import threading
 import pytest
 
 from elexirion_dagster.errors import InputError, StorageError
-from elexirion_dagster.store.attempts import add_attempt, attempts
 from elexirion_dagster.store.home import open_home
-from elexirion_dagster.store.promotions import promote, rollback, stop, try_out
-from elexirion_dagster.store.prompts import (
+from elexirion_dagster.store.registry.attempts import add_attempt, attempts
+from elexirion_dagster.store.registry.promotions import promote, rollback, stop, try_out
+from elexirion_dagster.store.registry.prompts import (
     PromptVersion,
     Stale,
     current,

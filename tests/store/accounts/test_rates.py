@@ -4,8 +4,8 @@ from itertools import pairwise
 import pytest
 
 from elexirion_dagster.settings import Rate
-from elexirion_dagster.store.ledger_file import LedgerFile
-from elexirion_dagster.store.rates import LONGEST_S, TOKEN_BURST_S, Rates
+from elexirion_dagster.store.accounts.ledger_file import LedgerFile
+from elexirion_dagster.store.accounts.rates import LONGEST_S, TOKEN_BURST_S, Rates
 
 FOREVER = float("inf")
 
@@ -14,8 +14,8 @@ import sys
 from pathlib import Path
 from elexirion_dagster.settings import Rate
 from elexirion_dagster.store.home import Home
-from elexirion_dagster.store.ledger_file import LedgerFile
-from elexirion_dagster.store.rates import Rates
+from elexirion_dagster.store.accounts.ledger_file import LedgerFile
+from elexirion_dagster.store.accounts.rates import Rates
 rates = Rates(LedgerFile(Home(Path(sys.argv[1]))), {"local": Rate(requests_per_s=10)})
 for _ in range(50):
     print(rates.place(["local"], 0, latest=float("inf")))

@@ -7,7 +7,7 @@ from filelock import FileLock
 
 from elexirion_dagster.errors import StorageError
 from elexirion_dagster.store.home import Home, storage_error
-from elexirion_dagster.store.prompts import load, slot_folder, write
+from elexirion_dagster.store.registry.prompts import load, slot_folder, write
 
 _NAME = "attempts"
 

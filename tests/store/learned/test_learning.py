@@ -12,7 +12,7 @@ from elexirion_dagster.store import migrations
 from elexirion_dagster.store.database import ingest, query
 from elexirion_dagster.store.home import Home
 from elexirion_dagster.store.journal import JournalWriter
-from elexirion_dagster.store.learning import replies, rows, summary
+from elexirion_dagster.store.learned.learning import replies, rows, summary
 
 EACH = """
 name: p

@@ -5,8 +5,8 @@ import time
 from dataclasses import dataclass
 
 from elexirion_dagster.errors import Cause
-from elexirion_dagster.store.ledger_file import LedgerFile, Owner, lives
-from elexirion_dagster.store.rates import LONGEST_S, plausible
+from elexirion_dagster.store.accounts.ledger_file import LedgerFile, Owner, lives
+from elexirion_dagster.store.accounts.rates import LONGEST_S, plausible
 
 FAILURES = 5
 """So many in a row, and the model counts as ill."""

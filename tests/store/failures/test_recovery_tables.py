@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from elexirion_dagster.store.database import ingest, query
-from elexirion_dagster.store.health import Health, pipelines, providers, worst
+from elexirion_dagster.store.failures.health import Health, pipelines, providers, worst
 from elexirion_dagster.store.home import open_home
 from elexirion_dagster.store.journal import JournalWriter
 

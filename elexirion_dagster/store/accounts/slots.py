@@ -1,6 +1,6 @@
 """Slots: how many calls to a provider or model are under way at once, over all processes of one home."""
 
-from elexirion_dagster.store.ledger_file import LedgerFile, lives
+from elexirion_dagster.store.accounts.ledger_file import LedgerFile, lives
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS slots (

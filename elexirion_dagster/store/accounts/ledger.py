@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from elexirion_dagster.errors import PolicyError
+from elexirion_dagster.store.accounts.ledger_file import LedgerFile, lives
 from elexirion_dagster.store.home import Home
-from elexirion_dagster.store.ledger_file import LedgerFile, lives
 
 _NANO = 1_000_000_000
 """Dollars are kept as whole nano-dollars: sums of floats drift, and ten times 0.1 must fit into 1."""

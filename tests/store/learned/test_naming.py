@@ -7,7 +7,7 @@ from elexirion_dagster.providers.fake import Rule
 from elexirion_dagster.settings import Settings
 from elexirion_dagster.store.database import query
 from elexirion_dagster.store.journal import JournalWriter
-from elexirion_dagster.store.learning import rows
+from elexirion_dagster.store.learned.learning import rows
 
 TEXT = """name: p
 steps:

@@ -2,8 +2,8 @@ from dataclasses import fields, replace
 
 from elexirion_dagster.records import Finding
 from elexirion_dagster.store.database import ingest
-from elexirion_dagster.store.findings import of_run
 from elexirion_dagster.store.journal import JournalWriter
+from elexirion_dagster.store.nights.findings import of_run
 
 FINDING = Finding(
     "ruff", "E1", "low", "high", "a.py", 3, 1, 3, 9, "it's \ud83d\ude00", "x = 1", "ab12", "https://x", "f", "fp"

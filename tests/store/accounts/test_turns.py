@@ -6,9 +6,9 @@ import pytest
 from elexirion_dagster.errors import Cancelled, PolicyError
 from elexirion_dagster.providers.base import ProviderError
 from elexirion_dagster.settings import Rate
-from elexirion_dagster.store.gates import COOL_S, FAILURES
-from elexirion_dagster.store.ledger_file import LedgerFile
-from elexirion_dagster.store.turns import NoTurn, Patience, Turns
+from elexirion_dagster.store.accounts.gates import COOL_S, FAILURES
+from elexirion_dagster.store.accounts.ledger_file import LedgerFile
+from elexirion_dagster.store.accounts.turns import NoTurn, Patience, Turns
 
 MODEL = "anthropic/m"
 
@@ -17,8 +17,8 @@ import sys, threading, time
 from pathlib import Path
 from elexirion_dagster.settings import Rate
 from elexirion_dagster.store.home import Home
-from elexirion_dagster.store.ledger_file import LedgerFile
-from elexirion_dagster.store.turns import Patience, Turns
+from elexirion_dagster.store.accounts.ledger_file import LedgerFile
+from elexirion_dagster.store.accounts.turns import Patience, Turns
 turns = Turns(LedgerFile(Home(Path(sys.argv[1]))), {"anthropic": Rate(slots=3)})
 patience = Patience(30, False, None, threading.Event())
 def work():

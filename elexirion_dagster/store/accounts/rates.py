@@ -5,7 +5,7 @@ import time
 from collections.abc import Mapping, Sequence
 
 from elexirion_dagster.settings import Rate
-from elexirion_dagster.store.ledger_file import LedgerFile
+from elexirion_dagster.store.accounts.ledger_file import LedgerFile
 
 TOKEN_BURST_S = 10.0
 """A bucket of tokens holds what flows in during that time. One of requests holds one: servers may enforce 60 a minute

@@ -12,7 +12,7 @@ from elexirion_dagster.store import migrations
 from elexirion_dagster.store.database import ingest, query
 from elexirion_dagster.store.home import Home, open_home
 from elexirion_dagster.store.journal import JournalWriter
-from elexirion_dagster.store.scans import known_files, next_night
+from elexirion_dagster.store.nights.scans import known_files, next_night
 
 PIPELINE, REPO = "nightly", "example.org/team/app"
 

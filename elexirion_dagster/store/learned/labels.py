@@ -11,7 +11,7 @@ from typing import NoReturn
 
 from elexirion_dagster.errors import InputError, PipelineError
 from elexirion_dagster.records import Json
-from elexirion_dagster.store.learning import Row, group_of, row_key
+from elexirion_dagster.store.learned.learning import Row, group_of, row_key
 from elexirion_dagster.yamlio import load_text
 
 _MAX_BYTES = 64_000_000

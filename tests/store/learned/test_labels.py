@@ -1,8 +1,8 @@
 import pytest
 
 from elexirion_dagster.errors import InputError
-from elexirion_dagster.store.labels import labelled
-from elexirion_dagster.store.learning import row_key
+from elexirion_dagster.store.learned.labels import labelled
+from elexirion_dagster.store.learned.learning import row_key
 
 PATHS = ("file.path", "inputs.goal")
 

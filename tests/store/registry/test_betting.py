@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from elexirion_dagster.store.betting import differences, differences_from, evidence
+from elexirion_dagster.store.registry.betting import differences, differences_from, evidence
 
 ALPHA = 0.05
 SEEDS = range(1000)

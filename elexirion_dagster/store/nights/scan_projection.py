@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from elexirion_dagster.records import Json
-from elexirion_dagster.store.lives import Known, Night, Row, fold
+from elexirion_dagster.store.nights.lives import Known, Night, Row, fold
 
 if TYPE_CHECKING:
     import duckdb

@@ -8,7 +8,7 @@ from filelock import FileLock
 
 from elexirion_dagster.errors import InputError, PolicyError
 from elexirion_dagster.store.home import Home, storage_error
-from elexirion_dagster.store.prompts import (
+from elexirion_dagster.store.registry.prompts import (
     POINTER,
     By,
     Canary,

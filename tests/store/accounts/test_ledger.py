@@ -5,15 +5,15 @@ import threading
 import pytest
 
 from elexirion_dagster.errors import PolicyError, StorageError
+from elexirion_dagster.store.accounts.ledger import Ledger, Limit, Spend
 from elexirion_dagster.store.home import open_home
-from elexirion_dagster.store.ledger import Ledger, Limit, Spend
 
 RACE = """
 import sys
 from pathlib import Path
 from elexirion_dagster.errors import PolicyError
 from elexirion_dagster.store.home import Home
-from elexirion_dagster.store.ledger import Ledger, Limit
+from elexirion_dagster.store.accounts.ledger import Ledger, Limit
 ledger, held = Ledger(Home(Path(sys.argv[1]))), 0
 limits = [Limit("run:" + sys.argv[2], None, None), Limit("day:x", 1.0, 100_000)]
 for turn in range(300):
@@ -33,7 +33,7 @@ HOLD = """
 import sys, time
 from pathlib import Path
 from elexirion_dagster.store.home import Home
-from elexirion_dagster.store.ledger import Ledger, Limit
+from elexirion_dagster.store.accounts.ledger import Ledger, Limit
 print(Ledger(Home(Path(sys.argv[1]))).reserve([Limit("run:r", 1.0, None)], usd=0.75, tokens=10), flush=True)
 time.sleep(600)
 """

@@ -10,10 +10,10 @@ from datetime import UTC, datetime
 
 from elexirion_dagster.errors import Cancelled, Cause, ElexirionError
 from elexirion_dagster.settings import Rate
-from elexirion_dagster.store.gates import FAILURES, Gates, Shut
-from elexirion_dagster.store.ledger_file import LedgerFile
-from elexirion_dagster.store.rates import Rates
-from elexirion_dagster.store.slots import Slots
+from elexirion_dagster.store.accounts.gates import FAILURES, Gates, Shut
+from elexirion_dagster.store.accounts.ledger_file import LedgerFile
+from elexirion_dagster.store.accounts.rates import Rates
+from elexirion_dagster.store.accounts.slots import Slots
 
 _LOOK_S = 0.02
 """Between two looks at what other processes do; this process's own threads wake one another."""

@@ -4,17 +4,17 @@ import time
 import pytest
 
 from elexirion_dagster.errors import CAUSES
-from elexirion_dagster.store.gates import BELIEF_S, COOL_S, FAILURES, FORGET_S, Gates, Shut
-from elexirion_dagster.store.ledger_file import LedgerFile
+from elexirion_dagster.store.accounts.gates import BELIEF_S, COOL_S, FAILURES, FORGET_S, Gates, Shut
+from elexirion_dagster.store.accounts.ledger_file import LedgerFile
 
 MODEL = "anthropic/m"
 
 PROBE = """
 import sys, time
 from pathlib import Path
-from elexirion_dagster.store.gates import Gates
+from elexirion_dagster.store.accounts.gates import Gates
 from elexirion_dagster.store.home import Home
-from elexirion_dagster.store.ledger_file import LedgerFile
+from elexirion_dagster.store.accounts.ledger_file import LedgerFile
 print(Gates(LedgerFile(Home(Path(sys.argv[1])))).enter("anthropic/m"), flush=True)
 time.sleep(600)
 """

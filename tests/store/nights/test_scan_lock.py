@@ -6,7 +6,7 @@ import pytest
 
 from elexirion_dagster.errors import Cancelled, ElexirionError, InputError
 from elexirion_dagster.store.home import open_home
-from elexirion_dagster.store.scan_lock import busy, refuse_if_busy, scanning
+from elexirion_dagster.store.nights.scan_lock import busy, refuse_if_busy, scanning
 
 
 @pytest.fixture

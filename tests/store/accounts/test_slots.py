@@ -2,15 +2,15 @@ import signal
 
 import pytest
 
-from elexirion_dagster.store.ledger_file import LedgerFile
-from elexirion_dagster.store.slots import Slots
+from elexirion_dagster.store.accounts.ledger_file import LedgerFile
+from elexirion_dagster.store.accounts.slots import Slots
 
 HOLD = """
 import sys, time
 from pathlib import Path
 from elexirion_dagster.store.home import Home
-from elexirion_dagster.store.ledger_file import LedgerFile
-from elexirion_dagster.store.slots import Slots
+from elexirion_dagster.store.accounts.ledger_file import LedgerFile
+from elexirion_dagster.store.accounts.slots import Slots
 print(Slots(LedgerFile(Home(Path(sys.argv[1])))).line_up("local"), flush=True)
 time.sleep(600)
 """

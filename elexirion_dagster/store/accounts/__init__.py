@@ -1,0 +1,1 @@
+"""What may be spent, and who may call now: one SQLite file for all processes of a home."""

@@ -1,0 +1,1 @@
+"""What failed, what came after it, and how the parts do."""

@@ -1,0 +1,1 @@
+"""Scans and findings, followed from night to night."""

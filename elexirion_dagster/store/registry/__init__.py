@@ -1,0 +1,1 @@
+"""Versions of prompts: which there are, which is in use, and how they do."""
