@@ -98,8 +98,7 @@ class Run:
         self._recovery = Recovery.from_tags(info.tags)
         complete = complete_inputs(pipeline, info.inputs)
         self._prices = own_prices(settings.prices)
-        named = {name for one in (pipeline, *pipelines.values()) for name in one.env}
-        self._redactor = Redactor(secrets=settings.secrets(named))
+        self._redactor = Redactor(secrets=settings.secrets(*(one.env for one in (pipeline, *pipelines.values()))))
         home = open_home(settings.home)
         self._replay = Replay.load(home, info.root_run)
         with ExitStack() as opening:

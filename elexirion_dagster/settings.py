@@ -138,10 +138,10 @@ class Settings(BaseModel):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "CRITICAL"
     """`ELEXIRION_LOG_LEVEL`: from which level a run's log also goes to the console; the Dagster UI has everything."""
 
-    def secrets(self, names: Iterable[str]) -> list[str]:
+    def secrets(self, *env: Iterable[str]) -> list[str]:
         """Our own keys, and what the environment has under those of these names that sound like a secret's."""
         keys = (self.anthropic_api_key, self.gemini_api_key, self.local_api_key)
-        named = sorted({name for name in names if _SECRET_NAME.search(name)})
+        named = sorted({name for names in env for name in names if _SECRET_NAME.search(name)})
         return [key.get_secret_value() for key in keys if key is not None] + [
             self.environ.get(name, "") for name in named
         ]
