@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import httpx
@@ -129,6 +130,7 @@ def served(
                 start_new_session=True,
             )
         one = Served(process, port, folder, environ)
+        before = signal.signal(signal.SIGTERM, _interrupt)  # `timeout` ends a benchmark so, and its house with it
         try:
             _wait(one)
             yield one
@@ -136,8 +138,13 @@ def served(
             print((folder / "up.log").read_text(encoding="utf-8", errors="replace")[-3000:], file=sys.stderr)
             raise
         finally:
-            process.send_signal(signal.SIGINT)
+            process.terminate()  # a benchmark in a script's background has processes that ignore SIGINT
             process.wait(120)
+            signal.signal(signal.SIGTERM, before)
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
 
 
 def _wait(one: Served) -> None:

@@ -1,10 +1,9 @@
 """ONE run: its inputs, pins, limits, workspace and journal, shared by the steps that run in it."""
 
 import json
-import re
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -38,6 +37,7 @@ from elexirion_dagster.spec.references import References
 from elexirion_dagster.spec.steps import Step
 from elexirion_dagster.steps.children import Children
 from elexirion_dagster.steps.context import Shared, StepContext, file_text, view
+from elexirion_dagster.steps.part import held_back
 from elexirion_dagster.steps.partials import Partials
 from elexirion_dagster.steps.scoring import record_scores
 from elexirion_dagster.steps.threads import Threads
@@ -50,8 +50,6 @@ from elexirion_dagster.store.replay import Replay
 from elexirion_dagster.store.tool_log import ToolLog
 from elexirion_dagster.tags import MODEL_TAG, RECOVERY_TAG, STREAM_TAG, TENANT_TAG
 from elexirion_dagster.workspace import workspace_of, worktree_in
-
-_SECRET_NAME = re.compile("KEY|TOKEN|SECRET|PASSW|CREDENTIAL", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +98,7 @@ class Run:
         self._recovery = Recovery.from_tags(info.tags)
         complete = complete_inputs(pipeline, info.inputs)
         self._prices = own_prices(settings.prices)
-        self._redactor = Redactor(secrets=_secrets([pipeline, *pipelines.values()], settings))
+        self._redactor = Redactor(secrets=settings.secrets(*(one.env for one in (pipeline, *pipelines.values()))))
         home = open_home(settings.home)
         self._replay = Replay.load(home, info.root_run)
         with ExitStack() as opening:
@@ -120,6 +118,15 @@ class Run:
             self._announce()
             check_prices(pipeline, pipelines, self._pins, self._prices, day=_day(settings))
             self._opened = opening.pop_all()
+
+    @property
+    def is_part(self) -> bool:
+        """Whether it works on a part of the items only; what follows them, and the outputs, are another run's."""
+        return self._recovery.part is not None
+
+    @cached_property
+    def _held_back(self) -> frozenset[str]:
+        return held_back(self.pipeline.steps, self._shared.engine, self._pipelines) if self.is_part else frozenset()
 
     def _pinned(self, home: Home) -> RunPins:
         given, chosen = (self.pipeline, self.settings, home, self.journal), self.info.tags.get(MODEL_TAG)
@@ -177,7 +184,7 @@ class Run:
     def _is_done(self) -> bool:
         """Whether every step came out well, in this run or in one that it continues, and the outputs too."""
         wanted = [*(step.name for step in self.pipeline.steps), *(["outputs"] if self.pipeline.outputs else [])]
-        return all(self._well.get(name, name in self._replay.finished) for name in wanted)
+        return not self.is_part and all(self._well.get(name, name in self._replay.finished) for name in wanted)
 
     def _share(self, workspace: Path) -> Shared:
         """What all steps of this run share."""
@@ -265,6 +272,8 @@ class Run:
         self, step: Step, upstream: Mapping[str, StepResult], *, listen: Callable[[str], None] | None = None
     ) -> StepResult:
         """Run one top-level step; `listen` gets a line of progress at most once a second."""
+        if step.name in self._held_back:
+            return StepResult("skipped", reason=f"left to the run that puts the parts together: {self._recovery.part}")
         streams = STREAM_TAG in self.info.tags
         progress = Progress(self.journal, listen, streams=streams)
         with Partials(self._redactor, progress.tell, progress.show if streams else None) as partials:
@@ -279,7 +288,7 @@ class Run:
             )
             with self._shared.threads.seat(deadline=self._deadline, cancelled=self.cancelled):
                 result = self._runner(step, ctx)
-        if self.pipeline.score:
+        if self.pipeline.score and not self.is_part:
             self._results |= {**upstream, step.name: result}
         self._well[step.name] = result.status != "failed" or step.continue_on_error
         return result
@@ -338,11 +347,3 @@ def _deadline(budget: Amounts, spent_s: float) -> float | None:
 
 def _day(settings: Settings) -> Amounts:
     return Amounts(usd=settings.budget_usd_per_day, tokens=settings.budget_tokens_per_day)
-
-
-def _secrets(pipelines: Iterable[Pipeline], settings: Settings) -> list[str]:
-    """Our own keys, and what the pipelines may read of the environment under a secret's name."""
-    keys = (settings.anthropic_api_key, settings.gemini_api_key, settings.local_api_key)
-    names = {name for pipeline in pipelines for name in pipeline.env if _SECRET_NAME.search(name)}
-    named = [settings.environ.get(name, "") for name in sorted(names)]
-    return [key.get_secret_value() for key in keys if key is not None] + named

@@ -2,7 +2,7 @@
 
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -85,6 +85,9 @@ def _alert(target: str) -> str:
     return target
 
 
+_SECRET_NAME = re.compile("KEY|TOKEN|SECRET|PASSW|CREDENTIAL", re.IGNORECASE)
+
+
 class Settings(BaseModel):
     """Everything that is set from outside; each field names the environment variable it is read from."""
 
@@ -134,6 +137,14 @@ class Settings(BaseModel):
     """The whole environment, for the names a pipeline lists under `env:`."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "CRITICAL"
     """`ELEXIRION_LOG_LEVEL`: from which level a run's log also goes to the console; the Dagster UI has everything."""
+
+    def secrets(self, *env: Iterable[str]) -> list[str]:
+        """Our own keys, and what the environment has under those of these names that sound like a secret's."""
+        keys = (self.anthropic_api_key, self.gemini_api_key, self.local_api_key)
+        named = sorted({name for names in env for name in names if _SECRET_NAME.search(name)})
+        return [key.get_secret_value() for key in keys if key is not None] + [
+            self.environ.get(name, "") for name in named
+        ]
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Self:

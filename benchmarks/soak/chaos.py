@@ -17,6 +17,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+import httpx
+
 from benchmarks.launches import ENDED
 from benchmarks.machine import machine
 from benchmarks.served import Served, served
@@ -99,7 +101,7 @@ def settled(up: Served, within_s: float) -> dict[str, dict[str, Any]]:
     """All runs once each failed one was decided about and nothing is under way any more."""
     deadline = time.monotonic() + within_s
     while True:
-        with suppress(AssertionError, OSError):
+        with suppress(AssertionError, OSError, httpx.TransportError):
             rows = all_runs(up)
             decided = {line["run"] for line in lines(up) if line["kind"] == "recovery"}
             failed = {run for run, row in rows.items() if row["status"] == "FAILURE"}
@@ -149,7 +151,9 @@ def main(count: int, kills: int, burst: int) -> int:
         begun, down = time.monotonic(), False
         while len(roots) < count or moments or chaos.stopped:
             if len(roots) < count:
-                with suppress(AssertionError, OSError):  # a launch that was refused is not lost: its caller knows
+                with suppress(
+                    AssertionError, OSError, httpx.TransportError
+                ):  # a launch that was refused is not lost: its caller knows
                     roots.append(up.launch("asks", mark=str(len(roots))))
             while moments and moments[0] < time.monotonic() - begun:
                 moments.pop(0)
@@ -168,7 +172,7 @@ def main(count: int, kills: int, burst: int) -> int:
             server = RehearsalServer(script, port=port).__enter__()
             chaos.killed["provider down"] += 1
         for _ in range(burst):
-            with suppress(AssertionError, OSError):
+            with suppress(AssertionError, OSError, httpx.TransportError):
                 roots.append(up.launch("falls"))
         rows = settled(up, 600)
         journal = lines(up)

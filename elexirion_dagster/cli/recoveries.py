@@ -53,13 +53,20 @@ def show(run: str) -> None:
 @recoveries.command()
 @click.argument("run", metavar="RUN")
 def adopt(run: str) -> None:
-    """Take over a parked run, or keep a derived document as a pipeline of your own."""
+    """Mark a parked run as yours, or keep a derived document as a pipeline of your own; nothing is started."""
     # DuckDB takes 150 ms to import (measured); other commands need not wait for it.
     from elexirion_dagster.operations.recoveries import adopt as taken  # noqa: PLC0415
 
     adopted = taken(run, Settings.from_env(os.environ))
     if adopted.file is None:
-        click.echo(f"the parked run {adopted.run} is yours; nothing was started")
+        click.echo(
+            f"the parked run {adopted.run} is marked as yours; nothing was started, and nothing will be by itself\n"
+            f"What failed and what was tried: {adopted.report}\n"
+            f"When the cause ({adopted.cause}) is mended, either\n"
+            f"  go on where it stopped: `elexirion up`, open the run there and re-execute it from failure; what is\n"
+            f"    finished or paid is not done again, or\n"
+            f"  begin anew: elexirion run {adopted.pipeline}"
+        )
     else:
         click.echo(f"wrote {adopted.file}")
         click.echo(f"To use it, put this under `fallback:` of the pipeline it came from:\n  {adopted.rule}")

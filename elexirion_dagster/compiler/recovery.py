@@ -3,25 +3,27 @@
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Self
 
 import dagster as dg
 from dagster._core.errors import DagsterExecutionInterruptedError
 from dagster._core.events import DagsterEventType
+from dagster._core.execution.stats import StepEventStatus
 
 from elexirion_dagster.compiler.kept import kept_instance
 from elexirion_dagster.compiler.metadata import of_outputs, of_result
 from elexirion_dagster.compiler.ops import Finish, step_failure
+from elexirion_dagster.compiler.parts import split_run
 from elexirion_dagster.compiler.resources import RUN, Unopened, Wanted, failure, info_of, opened, root_of
 from elexirion_dagster.compiler.sensors import how_it_ended
 from elexirion_dagster.errors import Cancelled, ElexirionError, StorageError
 from elexirion_dagster.records import Json, StepResult
 from elexirion_dagster.recovery.candidates import verified
-from elexirion_dagster.recovery.decide import LONGEST_PAUSE_S, Find, fitting
+from elexirion_dagster.recovery.decide import LONGEST_PAUSE_S, Find, handed_on
 from elexirion_dagster.recovery.plan import RECOVER, Failed, Launch
-from elexirion_dagster.recovery.recover import finder, recover
+from elexirion_dagster.recovery.recover import finder, put_together, recover
 from elexirion_dagster.run import Run
 from elexirion_dagster.settings import Settings
 from elexirion_dagster.store.failures.recoveries import past
@@ -30,7 +32,11 @@ from elexirion_dagster.tags import CHANGE_TAG, CLI, PIPELINE_TAG, RECOVERY_TAG, 
 
 _BATCH = 200
 _AGAIN_S = 15.0
+_WATCH_S, _LOOK_S = 4.0, 0.5
+"""How long a tick that finds nothing goes on looking, and how often: Dagster begins one every five seconds."""
+_End = Literal[DagsterEventType.RUN_FAILURE, DagsterEventType.RUN_SUCCESS]
 _FAILURE: Literal[DagsterEventType.RUN_FAILURE] = DagsterEventType.RUN_FAILURE
+_SUCCESS: Literal[DagsterEventType.RUN_SUCCESS] = DagsterEventType.RUN_SUCCESS
 _STEPS = "derived"
 """The one op of the job that runs derived documents."""
 Known = Callable[[], Mapping[str, Path]]
@@ -39,28 +45,41 @@ Known = Callable[[], Mapping[str, Path]]
 
 @dataclass(slots=True)
 class _Cursor:
-    """The last failure seen, and the plans that wait: failed run to the moment from which they are due."""
+    """The last failure seen, the plans that wait (failed run to the moment from which they are due), the last success.
+
+    Cursors of before have no `ended`.
+    """
 
     after: int
     waiting: dict[str, float] = field(default_factory=dict)
+    ended: int | None = None
 
     @classmethod
     def of(cls, context: dg.SensorEvaluationContext) -> Self:
-        """What the last tick left; the newest failure there is on the first one."""
-        if context.cursor:
-            return cls(**json.loads(context.cursor))
-        newest = kept_instance(context).fetch_run_status_changes(_FAILURE, 1).records
-        return cls(newest[0].storage_id if newest else 0)
+        """What the last tick left; the newest failure and success there are on the first one."""
+        cursor = cls(**json.loads(context.cursor)) if context.cursor else cls(_newest(context, _FAILURE))
+        if cursor.ended is None:
+            cursor.ended = _newest(context, _SUCCESS)
+        return cursor
 
     def text(self) -> str:
-        return json.dumps({"after": self.after, "waiting": self.waiting})
+        return json.dumps(asdict(self))
 
 
-def recovery_sensor(settings: Settings, known: Known, jobs: Sequence[dg.JobDefinition]) -> dg.SensorDefinition:
+def _newest(context: dg.SensorEvaluationContext, end: _End) -> int:
+    """The storage id of the last event of this kind."""
+    newest = kept_instance(context).fetch_run_status_changes(end, 1).records
+    return newest[0].storage_id if newest else 0
+
+
+def recovery_sensor(
+    settings: Settings, known: Known, jobs: Sequence[dg.JobDefinition], *, watch_s: float = _WATCH_S
+) -> dg.SensorDefinition:
     """Starts what a failed run's pipeline says under `fallback`, or the default policy; all new failures in one tick.
 
     Begins with the failures from now on. A plan is in the journal before its runs are asked for, and each run has a
-    key: a daemon that dies in between asks again for the same runs, which Dagster starts once.
+    key: a daemon that dies in between asks again for the same runs, which Dagster starts once. A tick that finds
+    nothing goes on looking for `watch_s` seconds. Where a run was split and all parts are done, the whole is started.
     """
     names = frozenset(job.name for job in jobs)
 
@@ -73,27 +92,65 @@ def recovery_sensor(settings: Settings, known: Known, jobs: Sequence[dg.JobDefin
     )
     def recover_runs(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         cursor = _Cursor.of(context)
+        runs, wholes = _awaited(context, cursor, watch_s)
         files = known()
-        find = finder(files, names)
-        requests: list[dg.RunRequest] = []
-        told = []
-        for run in [*_due(context, cursor), *_failed(context, cursor)]:
-            try:
-                plan = recover(_told(kept_instance(context), run), settings, files, find)
-                if plan.due_at is not None and 0 < plan.due_at - time.time() <= LONGEST_PAUSE_S:
-                    cursor.waiting[run.run_id] = plan.due_at
-                else:
-                    requests += [_request(run, launch, find) for launch in plan.launches]
-                told.append(f"{run.run_id}: {plan.action}")
-            except StorageError as error:  # a full disk: nothing could be decided, so it is asked again
-                cursor.waiting[run.run_id] = time.time() + _AGAIN_S
-                told.append(f"{run.run_id}: {error}")
-            except ElexirionError as error:  # one that cannot be recovered must not hold up those after it
-                context.log.error("run %s is not recovered: %s", run.run_id, error)  # noqa: TRY400 - said in words
-        skip = None if requests else f"{', '.join(told) or 'no new failures'}; {len(cursor.waiting)} wait"
+        tick = _Tick(context, cursor, settings, files, finder(files, names))
+        requests = [request for run in wholes for request in tick.whole(run)]
+        requests += [request for run in runs for request in tick.recovered(run)]
+        skip = None if requests else f"{', '.join(tick.told) or 'no new failures'}; {len(cursor.waiting)} wait"
         return dg.SensorResult(run_requests=requests, skip_reason=skip, cursor=cursor.text())
 
     return recover_runs
+
+
+@dataclass(frozen=True, slots=True)
+class _Tick:
+    """What one look decides with; `told` is what it says of the runs that it decided about."""
+
+    context: dg.SensorEvaluationContext
+    cursor: _Cursor
+    settings: Settings
+    files: Mapping[str, Path]
+    find: Find
+    told: list[str] = field(default_factory=list)
+
+    def recovered(self, run: dg.DagsterRun) -> list[dg.RunRequest]:
+        """The runs to start after this one failed; one that cannot be recovered must not hold up those after it."""
+        try:
+            plan = recover(_told(kept_instance(self.context), run), self.settings, self.files, self.find)
+            self.told.append(f"{run.run_id}: {plan.action}")
+            if plan.due_at is not None and 0 < plan.due_at - time.time() <= LONGEST_PAUSE_S:
+                self.cursor.waiting[run.run_id] = plan.due_at
+                return []
+            return [_request(run, launch, self.find) for launch in plan.launches]
+        except StorageError as error:  # a full disk: nothing could be decided, so it is asked again
+            self.cursor.waiting[run.run_id] = time.time() + _AGAIN_S
+            self.told.append(f"{run.run_id}: {error}")
+        except ElexirionError as error:
+            self.context.log.error("run %s is not recovered: %s", run.run_id, error)  # noqa: TRY400 - said in words
+        return []
+
+    def whole(self, run: dg.DagsterRun) -> list[dg.RunRequest]:
+        """The run that does once what follows the items of a split run; none where its pipeline is another by now."""
+        try:
+            launch = put_together(_told(kept_instance(self.context), run), self.settings, self.find)
+            return [_request(run, launch, self.find)]
+        except ElexirionError as error:
+            words = "the parts of run %s are not put together: %s"
+            self.context.log.error(words, run.run_id, error)  # noqa: TRY400 - said in words
+        return []
+
+
+def _awaited(
+    context: dg.SensorEvaluationContext, cursor: _Cursor, watch_s: float
+) -> tuple[list[dg.DagsterRun], list[dg.DagsterRun]]:
+    """The failed runs to do something about, and the split ones of which all parts are done; waits a while for one."""
+    deadline = time.monotonic() + watch_s
+    while True:
+        runs, wholes = [*_due(context, cursor), *_failed(context, cursor)], [*_put_together(context, cursor)]
+        if runs or wholes or time.monotonic() + _LOOK_S > deadline:
+            return runs, wholes
+        time.sleep(_LOOK_S)
 
 
 def _due(context: dg.SensorEvaluationContext, cursor: _Cursor) -> Iterator[dg.DagsterRun]:
@@ -107,14 +164,30 @@ def _due(context: dg.SensorEvaluationContext, cursor: _Cursor) -> Iterator[dg.Da
 
 def _failed(context: dg.SensorEvaluationContext, cursor: _Cursor) -> Iterator[dg.DagsterRun]:
     """The runs of pipelines that failed since; those of a terminal are their person's."""
-    changes = kept_instance(context).fetch_run_status_changes(
-        dg.RunStatusChangeRecordsFilter(_FAILURE, after_storage_id=cursor.after), _BATCH, ascending=True
-    )
-    for change in changes.records:
-        run = kept_instance(context).get_run_by_id(change.event_log_entry.run_id)
-        cursor.after = change.storage_id
+    for storage_id, run in _ended(context, _FAILURE, cursor.after):
+        cursor.after = storage_id
         if run is not None and PIPELINE_TAG in run.tags and run.tags.get(TRIGGER_TAG) != CLI:
             yield run
+
+
+def _put_together(context: dg.SensorEvaluationContext, cursor: _Cursor) -> Iterator[dg.DagsterRun]:
+    """The runs that were split and of which the last part has ended well since."""
+    found: dict[str, dg.DagsterRun] = {}
+    for storage_id, run in _ended(context, _SUCCESS, cursor.ended or 0):
+        cursor.ended = storage_id
+        split = None if run is None else split_run(kept_instance(context), run)
+        if split is not None:
+            found[split.run_id] = split
+    yield from found.values()
+
+
+def _ended(context: dg.SensorEvaluationContext, end: _End, after: int) -> Iterator[tuple[int, dg.DagsterRun | None]]:
+    """The runs that ended so since, each with the storage id of that event."""
+    changes = kept_instance(context).fetch_run_status_changes(
+        dg.RunStatusChangeRecordsFilter(end, after_storage_id=after), _BATCH, ascending=True
+    )
+    for change in changes.records:
+        yield change.storage_id, kept_instance(context).get_run_by_id(change.event_log_entry.run_id)
 
 
 def _told(instance: dg.DagsterInstance, run: dg.DagsterRun) -> Failed:
@@ -129,7 +202,14 @@ def _told(instance: dg.DagsterInstance, run: dg.DagsterRun) -> Failed:
         at=record.end_time if record and record.end_time else time.time(),
         inputs=_inputs(run),
         tags=run.tags,
+        at_work=None if run.job_name == RECOVER else _at_work(instance, run.run_id),
     )
+
+
+def _at_work(instance: dg.DagsterInstance, run_id: str) -> frozenset[str]:
+    """The steps that had begun and did not end well."""
+    stats = instance.get_run_step_stats(run_id)
+    return frozenset(one.step_key for one in stats if one.status is not StepEventStatus.SUCCESS)
 
 
 def _inputs(run: dg.DagsterRun) -> dict[str, Json]:
@@ -146,7 +226,7 @@ def _request(run: dg.DagsterRun, launch: Launch, find: Find) -> dg.RunRequest:
     elif launch.job == run.job_name:
         config = inputs
     else:
-        config = fitting(find(launch.job).pipeline, inputs)
+        config = handed_on(find(run.tags[PIPELINE_TAG]).pipeline, find(launch.job).pipeline, inputs)
     return dg.RunRequest(run_key=launch.key, run_config=config, tags=dict(launch.tags), job_name=launch.job)
 
 
@@ -208,6 +288,8 @@ def _whole(run: Run, listen: Callable[[str], None], finish: Finish) -> dict[str,
             results[step.name] = result
             if result.status == "failed" and not step.continue_on_error:
                 raise step_failure(step.name, result, of_result(result))
+        if run.is_part:
+            return {}
         outputs = run.outputs(results) if run.pipeline.outputs else {}
         return {**of_outputs(outputs), **finish(run, outputs)}
     except Cancelled as error:

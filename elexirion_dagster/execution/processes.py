@@ -84,7 +84,8 @@ class Group:
         return ended
 
     def __enter__(self) -> Self:
-        self._before = signal.signal(signal.SIGTERM, _interrupt)
+        self._before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        signal.signal(signal.SIGTERM, _interrupt)
         return self
 
     def __exit__(
@@ -93,16 +94,19 @@ class Group:
         """Ask all of them to end and kill what is left of their groups; a further Ctrl-C does not cut this short."""
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)
+        # As a terminal would: runs under way end their children. What a script starts in the background ignores Ctrl-C,
+        # and so do the programs that it starts.
+        word = signal.SIGTERM if self._before[signal.SIGINT] is signal.SIG_IGN else signal.SIGINT
         for process in self._processes.values():
-            _signal_group(process, signal.SIGINT)  # as a terminal would: runs under way end their children
+            _signal_group(process, word)
         deadline = time.monotonic() + _GRACE_S
         for process in self._processes.values():
             with suppress(subprocess.TimeoutExpired):
                 process.wait(max(0.0, deadline - time.monotonic()))
             _signal_group(process, signal.SIGKILL)
             process.wait()
-        signal.signal(signal.SIGTERM, self._before)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
 
 
 def _is_at_work(process: psutil.Process) -> bool:

@@ -50,8 +50,9 @@ concurrency:
       - {{key: {PIPELINE_TAG}, value: {{applyLimitPerUniqueValue: true}}, limit: 120}}
       - {{key: {MODEL_TAG}, value: {{applyLimitPerUniqueValue: true}}, limit: 120}}
 
-# Sensors and schedules do not wait for one another, and submit the runs they ask for side by side.
-sensors: {{use_threads: true, num_workers: 4, num_submit_workers: 8}}
+# Sensors and schedules do not wait for one another, and submit the runs they ask for side by side. One thread is nearly
+# always with the sensor that looks for failures.
+sensors: {{use_threads: true, num_workers: 5, num_submit_workers: 8}}
 schedules: {{use_threads: true, num_workers: 4, num_submit_workers: 8}}
 
 # A run whose process died is failed within seconds. Starting may take long when a hundred start at once on few cores,

@@ -105,14 +105,30 @@ def _with_smells(loaded: Loaded, known: Mapping[str, Path]) -> Loaded:
         loaded.document.problem(issue.message, issue.path, issue.mend)
         for issue in smells(loaded.pipeline, Engine(), loaded.pipelines)
     ]
-    for index, rule in enumerate(loaded.pipeline.fallback):
-        if rule.run is not None and rule.run not in known:
-            message = f"there is no pipeline {rule.run!r} to run after a failure: the run would be parked"
-            found.append(
-                loaded.document.problem(message, ("fallback", index, "run"), "`elexirion list` has the names.")
-            )
+    found += _unfit_fallbacks(loaded, known)
     order = sorted([*loaded.warnings, *found], key=lambda problem: (problem.line or 0, problem.column or 0))
     return replace(loaded, warnings=order)
+
+
+def _unfit_fallbacks(loaded: Loaded, known: Mapping[str, Path]) -> Iterator[Problem]:
+    """Rules that would park the run: their pipeline is not there, is wrong, or needs what this one does not have."""
+    for index, rule in enumerate(loaded.pipeline.fallback):
+        if rule.run is None:
+            continue
+        message, mend = f"there is no pipeline {rule.run!r} to run after a failure", "`elexirion list` has the names."
+        if rule.run in known:
+            try:
+                other = load_any(known[rule.run], known).pipeline
+            except PipelineError:
+                message, mend = f"{rule.run}, to run after a failure, cannot be used", f"`elexirion check {rule.run}`"
+            else:
+                needed = [name for name, one in other.inputs.items() if one.required]
+                missing = [name for name in needed if name not in loaded.pipeline.inputs]
+                if not missing:
+                    continue
+                message = f"{rule.run}, to run after a failure, needs the input {missing[0]}, which is not one here"
+                mend = "Declare it here, or give it a default there."
+        yield loaded.document.problem(f"{message}: the run would be parked", ("fallback", index, "run"), mend)
 
 
 def _wrong_rows(loaded: Loaded) -> Iterator[Problem]:

@@ -42,6 +42,10 @@ class Adopted:
     """What a person took over: the file of a derived document, or None for a run that is parked."""
 
     run: str
+    pipeline: str
+    cause: str
+    report: Path
+    """What is known of the failure, where the run is parked."""
     file: Path | None
     rule: str | None
     """A fallback rule that runs the document."""
@@ -81,7 +85,7 @@ def adopt(beginning: str, settings: Settings) -> Adopted:
         with closing(JournalWriter(home, root_run=root_run, run=run)) as journal:
             journal.append("adoption", durable=True, what=line["action"], file=str(file) if file else None)
     rule = None if file is None else f"- {json.dumps({'on': [line['cause']], 'run': file.stem})}"
-    return Adopted(run, file, rule)
+    return Adopted(run, line["pipeline"], line["cause"], home.report(run) / NAME, file, rule)
 
 
 def _own_file(home: Home, run: str, settings: Settings) -> Path:

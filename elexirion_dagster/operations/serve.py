@@ -27,8 +27,8 @@ LOCATIONS = ("elexirion_dagster", "optimizer_assets")
 _RUNTIME = "code server of elexirion_dagster"
 _READY_S = 120
 _LIVED_S = 60
-_DEATHS = 5
-"""What is killed more often before it has lived so long is not started again."""
+_DEATHS = 20
+"""What is killed more often, each time before it has lived so long, is not started again."""
 
 
 def serve(settings: Settings, *, port: int, say: Callable[[str], None]) -> NoReturn:
@@ -58,8 +58,9 @@ def serve(settings: Settings, *, port: int, say: Callable[[str], None]) -> NoRet
         if _taken(port):
             say(f"ready: http://{HOST}:{port}")
         name, code = _tend(group, settings, say)
+    ended = f"ended by itself with exit code {code}" if code >= 0 else f"was killed by signal {-code} again and again"
     raise ElexirionError(
-        f"the {name} ended by itself with exit code {code}",
+        f"the {name} {ended}",
         cause="command_failed",
         mend="Its last lines above say why; mend that and start again.",
     )

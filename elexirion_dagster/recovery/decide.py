@@ -120,7 +120,13 @@ def _chosen(at: Situation) -> Plan:
 
 
 def _used(at: Situation, index: int, rule: Fallback) -> bool:
-    """Whether this rule was tried on the root run: the same change again would end the same; waiting may not."""
+    """Whether this rule can do nothing more for the root run.
+
+    The same change again would end the same; waiting may not. Items that are done, or not yet known, cannot be split.
+    """
+    if rule.action == "split":
+        loops = {step.name for step in at.pipeline.steps if isinstance(step, ForEachStep)}
+        return at.failed.at_work is not None and not loops & at.failed.at_work
     tried = [line for line in at.past.decided.values() if line["pipeline"] == at.pipeline.name]
     return rule.action in ("change", "run") and any(line["rule"] == index for line in tried)
 
@@ -175,16 +181,21 @@ def _again(at: Situation, action: Action, reason: str, tags: Mapping[str, str] |
 
 def _launch(at: Situation, number: int, job: str, reason: str, tags: Mapping[str, str]) -> Launch:
     """A run that continues the root run, with the tags of the one that failed."""
-    kept = {name: text for name, text in at.failed.tags.items() if not name.startswith((".", "dagster/"))}
+    return follow_up(at.failed, str(number), job, reason, tags)
+
+
+def follow_up(failed: Failed, mark: str, job: str, reason: str, tags: Mapping[str, str]) -> Launch:
+    """A run that goes on after this one; `mark` tells it from others that do."""
+    kept = {name: text for name, text in failed.tags.items() if not name.startswith((".", "dagster/"))}
     ours = {
-        ROOT_RUN_TAG: at.failed.root_run,
-        RECOVERY_TAG: at.failed.run,
-        REASON_TAG: f"{at.failed.cause}: {reason}"[:_REASON_CHARS],
+        ROOT_RUN_TAG: failed.root_run,
+        RECOVERY_TAG: failed.run,
+        REASON_TAG: f"{failed.cause}: {reason}"[:_REASON_CHARS],
         TRIGGER_TAG: RECOVERED,
-        "dagster/parent_run_id": at.failed.run,
-        "dagster/root_run_id": at.failed.root_run,
+        "dagster/parent_run_id": failed.run,
+        "dagster/root_run_id": failed.root_run,
     }
-    return Launch(f"{at.failed.run}:{number}", job, {**kept, **ours, **tags})
+    return Launch(f"{failed.run}:{mark}", job, {**kept, **ours, **tags})
 
 
 def _halves(at: Situation) -> Plan:
@@ -205,7 +216,7 @@ def _other(at: Situation, name: str) -> Plan:
         raise ParkedError(f"{name} has failed for this root run already: {at.pipeline.name} and it would go in circles")
     try:
         target = at.find(name).pipeline
-        complete_inputs(target, fitting(target, at.failed.inputs))
+        complete_inputs(target, handed_on(at.pipeline, target, at.failed.inputs))
     except ElexirionError as error:
         raise ParkedError(f"the fallback {name} cannot be run: {error}") from error
     tags = {
@@ -213,12 +224,17 @@ def _other(at: Situation, name: str) -> Plan:
         CEILING_TAG: as_tag(least(at.pipeline.budget, at.recovery.ceiling)),
     }
     reason = f"run {name} in its place"
-    launch = _launch(at, 1, name, reason, tags)
+    other = _launch(at, 1, name, reason, tags)
     of_the_other = (CHANGE_TAG, PART_TAG, *(() if at.failed.tags.get(MODEL_TAG) == NO_MODEL else (MODEL_TAG,)))
-    without = {tag: text for tag, text in launch.tags.items() if tag not in of_the_other}
-    return Plan("run", reason, (replace(launch, tags={**without, PIPELINE_TAG: name}),))
+    without = {tag: text for tag, text in other.tags.items() if tag not in of_the_other}
+    return Plan("run", reason, (replace(other, tags={**without, PIPELINE_TAG: name}),))
 
 
-def fitting(pipeline: Pipeline, inputs: Mapping[str, Json]) -> dict[str, Json]:
-    """Those of the inputs that a pipeline declares."""
-    return {name: value for name, value in inputs.items() if name in pipeline.inputs}
+def handed_on(failed: Pipeline, target: Pipeline, inputs: Mapping[str, Json]) -> dict[str, Json]:
+    """What a failed run worked with, its defaults included, as far as another pipeline declares and accepts it."""
+    defaults = {
+        name: declared.default
+        for name, declared in failed.inputs.items()
+        if declared.default is not None and name in target.inputs and target.inputs[name].accepts(declared.default)
+    }
+    return {**defaults, **{name: value for name, value in inputs.items() if name in target.inputs}}

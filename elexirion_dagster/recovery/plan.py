@@ -26,6 +26,8 @@ class Failed:
     at: float
     inputs: Mapping[str, Json]
     tags: Mapping[str, str]
+    at_work: frozenset[str] | None = None
+    """The steps that had begun and not ended well; None where nobody knows."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,9 @@ from elexirion_dagster.dialects.load import Loaded, load_any
 from elexirion_dagster.errors import ElexirionError, InputError
 from elexirion_dagster.records import Json
 from elexirion_dagster.recovery.candidates import derive, keep
-from elexirion_dagster.recovery.decide import Find, decide, most_recoveries
+from elexirion_dagster.recovery.decide import Find, as_it_stood, decide, follow_up, most_recoveries
 from elexirion_dagster.recovery.derive import document_hash
-from elexirion_dagster.recovery.plan import Failed, Plan
+from elexirion_dagster.recovery.plan import Failed, Launch, Plan
 from elexirion_dagster.recovery.report import write_report
 from elexirion_dagster.settings import Settings
 from elexirion_dagster.spec.changes import Change
@@ -50,6 +50,21 @@ def recover(failed: Failed, settings: Settings, known: Mapping[str, Path], find:
     with JournalWriter(home, root_run=failed.root_run, run=failed.run) as journal:
         journal.append("recovery", durable=True, **_line(failed), **plan.to_json(), max_recoveries=bound)
     return plan
+
+
+def put_together(split: Failed, settings: Settings, find: Find) -> Launch:
+    """The run after those that worked on the parts of a split run's items: what follows the items, done once.
+
+    Raises ParkedError where the pipeline is another by now; its report says so.
+    """
+    home = open_home(settings.home)
+    before = past(home, split.root_run)
+    try:
+        as_it_stood(split, before, find)
+    except ElexirionError as error:
+        write_report(home, split, before, Plan("park", f"all items are done; what follows them is not: {error}"))
+        raise
+    return follow_up(split, "whole", split.pipeline, "all items are done; go on with what follows them", {})
 
 
 def _with_document(failed: Failed, plan: Plan, settings: Settings, known: Mapping[str, Path], find: Find) -> Plan:

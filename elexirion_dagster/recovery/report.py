@@ -45,8 +45,9 @@ Run `{failed.run}` of the root run `{failed.root_run}` failed at {at} with the c
 
 ## What you can do
 
-Mend the cause. `elexirion recoveries adopt {failed.run}` says that you have taken it over; re-execute the run from
-failure in Dagster to go on where it stopped (what is finished and paid stays so), or start a new run.
+Mend the cause. Then re-execute the run from failure in Dagster (`elexirion up`) to go on where it stopped (what is
+finished and paid stays so), or begin anew with `elexirion run {failed.pipeline}`.
+`elexirion recoveries adopt {failed.run}` marks the run as yours; it starts nothing.
 """
 
 

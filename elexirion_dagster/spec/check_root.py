@@ -55,3 +55,6 @@ def _check_fallback(pipeline: Pipeline) -> Iterator[Issue]:
             yield Issue((*at, "run"), f"{pipeline.name} would run itself after it failed", "Use `change` or `wait`.")
         if rule.split and not any(isinstance(step, ForEachStep) for step in pipeline.steps):
             yield Issue((*at, "split"), "there is no top-level for_each whose items could be split", "Use `change`.")
+        if rule.split and pipeline.partitions:
+            message = "a pipeline with partitions works on its files in one run at a time, halves cannot be beside it"
+            yield Issue((*at, "split"), message, "Give `files_per_run` a smaller number, or use `change`.")

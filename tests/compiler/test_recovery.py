@@ -1,26 +1,43 @@
 """The sensor over a real instance, tick by tick, and the job that runs derived documents."""
 
 import json
+import threading
 import time
 import uuid
 
 import dagster as dg
 import pytest
+from dagster._core.events import DagsterEvent, DagsterEventType
 
 from elexirion_dagster.compiler.recovery import recover_job, recovery_sensor
 from elexirion_dagster.definitions import write_report
+from elexirion_dagster.dialects.load import load_any
 from elexirion_dagster.execution.executor import thread_executor
 from elexirion_dagster.recovery.candidates import candidate_file
+from elexirion_dagster.run import Run, RunInfo
 from elexirion_dagster.settings import Settings
 from elexirion_dagster.store.home import open_home
 
 PLAIN = "name: plain\nsteps:\n- {name: a, type: llm, prompt: go}\n"
 WAITS = "name: waits\nsteps:\n- {name: a, type: set, vars: {x: 1}}\nfallback:\n- {on: [worker_lost], wait: true}\n"
 
+HALVES = """
+name: halves
+steps:
+- name: each
+  type: for_each
+  items: [1, 2]
+  steps: [{name: a, type: set, vars: {x: 1}}]
+limits: {max_recoveries: 9}
+fallback:
+- {on: [worker_lost], split: true}
+"""
+
 
 @pytest.fixture
 def known(tmp_path):
-    files = {name: tmp_path / f"{name}.yaml" for name in ("plain", "waits")}
+    files = {name: tmp_path / f"{name}.yaml" for name in ("plain", "waits", "halves")}
+    files["halves"].write_text(HALVES, encoding="utf-8")
     files["plain"].write_text(PLAIN, encoding="utf-8")
     files["waits"].write_text(WAITS, encoding="utf-8")
     return lambda: files
@@ -44,7 +61,11 @@ def sensor(settings, known):
     def waits():
         nothing()
 
-    return recovery_sensor(settings, known, [plain, waits])
+    @dg.job
+    def halves():
+        nothing()
+
+    return recovery_sensor(settings, known, [plain, waits, halves], watch_s=0)
 
 
 @pytest.fixture
@@ -198,3 +219,85 @@ def test_the_generic_job_runs_the_document_that_was_derived_and_continues_the_ro
 
 def test_recovering_runs_unasked(sensor):
     assert sensor.default_status is dg.DefaultSensorStatus.RUNNING
+
+
+@pytest.fixture
+def ended(instance):
+    """Let a run that was asked for end well, or lose its worker."""
+
+    def end(request, *, well=True):
+        run_id = str(uuid.uuid4())
+        tags = {**request.tags, "dagster/run_key": request.run_key}
+        instance.add_run(dg.DagsterRun(request.job_name, run_id, status=dg.DagsterRunStatus.STARTED, tags=tags))
+        run = instance.get_run_by_id(run_id)
+        if well:
+            event = DagsterEvent(DagsterEventType.RUN_SUCCESS.value, request.job_name, message="done")
+            instance.report_dagster_event(event, run_id)
+        else:
+            begin(instance, run_id, request.job_name)
+            instance.report_run_failed(run, "its worker ended without a word")
+        return run_id
+
+    return end
+
+
+def begin(instance, run_id, job):
+    """Let the step with the items begin."""
+    event = DagsterEvent(DagsterEventType.STEP_START.value, job, step_key="each", message="begins")
+    instance.report_dagster_event(event, run_id)
+
+
+def test_when_the_last_part_of_a_split_run_is_done_one_run_puts_them_together(tick, ended):
+    cursor, _ = tick()
+    root = ended(dg.RunRequest(run_key="x", job_name="halves", tags={"elexirion/pipeline": "halves"}), well=False)
+    cursor, (first, second) = tick(cursor)
+    ended(first)
+    assert tick(cursor)[1] == []
+    ended(second, well=False)
+    cursor, (third, fourth) = tick(cursor)
+    assert [one.tags["elexirion/part"] for one in (third, fourth)] == ["3/4", "4/4"]
+    ended(fourth)
+    ended(third)
+    cursor, (whole,) = tick(cursor)
+    assert (whole.run_key, whole.job_name) == (f"{root}:whole", "halves")
+    assert "elexirion/part" not in whole.tags
+    assert (whole.tags["elexirion/root_run"], whole.tags["elexirion/recovery_of"]) == (root, root)
+    ended(whole)
+    assert tick(cursor)[1] == []
+
+
+def test_parts_of_a_pipeline_that_was_changed_meanwhile_are_not_put_together(tick, ended, known, settings):
+    cursor, _ = tick()
+    root = ended(dg.RunRequest(run_key="x", job_name="halves", tags={"elexirion/pipeline": "halves"}), well=False)
+    loaded = load_any(known()["halves"])
+    Run(loaded.pipeline, RunInfo(root, root, {}, {}, "test"), settings).close()
+    cursor, halves = tick(cursor)
+    for half in halves:
+        ended(half)
+    known()["halves"].write_text(HALVES.replace("x: 1", "x: 2"), encoding="utf-8")
+    assert tick(cursor)[1] == []
+    assert "was changed since" in (settings.home / "reports" / root / "parked.md").read_text(encoding="utf-8")
+
+
+def test_parts_whose_tags_lead_in_circles_are_nobodys(tick, ended):
+    cursor, _ = tick()
+    tags = {"elexirion/pipeline": "halves", "elexirion/part": "1/1", "elexirion/root_run": "gone"}
+    ended(dg.RunRequest(run_key="x", job_name="halves", tags={**tags, "elexirion/recovery_of": "gone"}))
+    assert tick(cursor)[1] == []
+
+
+def test_a_cursor_of_before_is_understood(tick, lost):
+    cursor, _ = tick()
+    old = {name: value for name, value in json.loads(cursor).items() if name != "ended"}
+    run = lost()
+    assert [request.run_key for request in tick(json.dumps(old))[1]] == [f"{run}:1"]
+
+
+def test_a_tick_that_finds_nothing_goes_on_looking(settings, known, instance, lost):
+    sensor = recovery_sensor(settings, known, [dg.JobDefinition(name="plain", graph_def=dg.GraphDefinition("plain"))])
+    with dg.build_sensor_context(instance=instance, cursor='{"after": 0, "ended": 0}') as context:
+        later = threading.Timer(1.0, lost)
+        later.start()
+        said = sensor.evaluate_tick(context)
+        later.join()
+    assert len(said.run_requests) == 1

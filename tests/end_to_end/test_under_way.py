@@ -83,7 +83,7 @@ def test_a_worker_that_is_killed_is_a_lost_worker_in_the_journal_also_when_the_d
     wait_for(lambda: (one := the_daemon(ui)) and one.pid != daemon.pid)
     assert ui.finished(run_id)["status"] == "FAILURE"
     assert the_end(ui, run_id) == ("failed", "worker_lost")
-    sleeper.kill()
+    wait_for(lambda: gone(sleeper))
 
 
 def test_a_run_of_the_terminal_that_is_killed_is_failed_by_the_monitoring(ui):

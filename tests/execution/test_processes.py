@@ -57,6 +57,18 @@ def test_sigterm_is_a_wish_to_stop_and_the_handler_of_before_comes_back(tmp_path
     assert signal.getsignal(signal.SIGTERM) is before
 
 
+def test_what_a_script_started_in_the_background_ends_its_programs_though_they_ignore_ctrl_c(tmp_path):
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with Group(os.environ, cwd=tmp_path) as group:
+            group.start("asked", ["sh", "-c", "trap 'touch asked; exit' TERM; touch ready; while :; do sleep .1; done"])
+            group.wait((tmp_path / "ready").exists)
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert (tmp_path / "asked").exists(), "it was asked to end, not killed"
+
+
 def until_ended(group, timer):
     with group:
         group.start("waits", WAITS)

@@ -90,3 +90,25 @@ def test_a_fallback_that_names_a_pipeline_that_is_gone_is_a_warning(tmp_path, en
     file.write_text("name: main\nsteps:\n- {name: a, type: llm, prompt: go}\n" + rules, encoding="utf-8")
     ((_, loaded),) = check([str(file)], Settings.from_env(environ))
     assert [(problem.line, "'gone'" in problem.message) for problem in loaded.warnings] == [(5, True)]
+
+
+@pytest.mark.parametrize(
+    ("other", "why"),
+    [
+        (
+            "name: other\ninputs: {need: {type: string}}\nsteps: [{name: a, type: set, vars: {x: 1}}]\n",
+            "needs the input need",
+        ),
+        ("name: other\nsteps: [", "cannot be used"),
+    ],
+)
+def test_a_fallback_that_could_not_be_run_is_a_warning(tmp_path, environ, other, why):
+    (tmp_path / "other.yaml").write_text(other, encoding="utf-8")
+    file = tmp_path / "main.yaml"
+    text = "name: main\nsteps: [{name: a, type: set, vars: {x: 1}}]\nfallback: [{on: [timeout], run: other}]\n"
+    file.write_text(text, encoding="utf-8")
+    settings = Settings.from_env({**environ, "ELEXIRION_PIPELINES": str(tmp_path)})
+    ((_, loaded),) = check([str(file)], settings)
+    (warning,) = loaded.warnings
+    assert why in warning.message
+    assert "would be parked" in warning.message

@@ -1,7 +1,9 @@
 import time
 
 import pytest
+from click.testing import CliRunner
 
+from elexirion_dagster.cli.recoveries import recoveries
 from elexirion_dagster.errors import InputError
 from elexirion_dagster.operations.recoveries import adopt, listed, show
 from elexirion_dagster.recovery.plan import Failed
@@ -34,10 +36,21 @@ def test_a_parked_run_is_listed_shown_and_taken_over_once(fail, settings):
     assert (row[0], row[3], row[6]) == ("r-parked", "park", "parked")
     shown = show("r-par", settings)
     assert shown.report.startswith("# Parked: plain")
-    assert adopt("r-par", settings).file is None
+    adopted = adopt("r-par", settings)
+    assert (adopted.file, adopted.pipeline, adopted.cause) == (None, "plain", "command_failed")
     with pytest.raises(InputError, match="was adopted before"):
         adopt("r-par", settings)
     assert listed(settings, limit=9).rows[0][6] == "adopted"
+
+
+def test_adopting_a_parked_run_says_what_can_be_done_and_that_nothing_was(fail, settings):
+    fail("r-parked", "command_failed")
+    said = CliRunner().invoke(recoveries, ["adopt", "r-parked"], env={"ELEXIRION_HOME": str(settings.home)}).output
+    assert "nothing was started" in said
+    assert str(settings.home / "reports" / "r-parked" / "parked.md") in said
+    assert "command_failed" in said
+    assert "re-execute it from failure" in said
+    assert "elexirion run plain" in said
 
 
 def test_a_derived_document_becomes_a_pipeline_of_ones_own_once(fail, settings):

@@ -100,6 +100,23 @@ def test_halves_work_on_their_items_only_and_do_not_count_as_the_whole(start):
     assert not whole.fake.requests
 
 
+def test_what_follows_the_items_is_done_once_by_the_run_that_puts_the_halves_together(start):
+    text = EACH + "  - {name: sum, type: llm, prompt: 'all {{ steps.review.results | length }}'}\n"
+    first = start(text, rules=[Rule(match="look at c", error=ProviderError("no", cause="refused"), times=1)])
+    first.run.step(first.run.pipeline.steps[0], {})
+    first.run.close()
+    root, asked = first.run.info.root_run, []
+    for part in ("1/2", "2/2"):
+        half = start(text, root=root, tags={PART_TAG: part})
+        assert half.all()["sum"].status == "skipped"
+        asked += half.fake.requests
+        half.run.close()
+    whole = start(text, root=root)
+    assert whole.all()["sum"].status == "succeeded"
+    assert len(asked) == 1, "only the item that had failed was left for the halves"
+    assert [request.messages[0].content[0].text for request in whole.fake.requests] == ["all 5"]
+
+
 def test_a_prompt_version_can_be_changed_to_the_text_of_the_yaml_or_to_one_that_is_there(start):
     text = "steps:\n  - {name: ask, type: llm, system: Be kind., prompt: go}\n"
     first = start(text)

@@ -4,7 +4,9 @@ import time
 
 import pytest
 
+from elexirion_dagster.dialects.load import load_string
 from elexirion_dagster.errors import CAUSES
+from elexirion_dagster.recovery.decide import handed_on
 from elexirion_dagster.recovery.plan import Failed
 from elexirion_dagster.recovery.recover import recover
 from elexirion_dagster.run import Run, RunInfo
@@ -41,7 +43,7 @@ class House:
     def known(self):
         return {file.stem: file for file in self.folder.glob("*.yaml")}
 
-    def fail(self, cause, pipeline="main", *, begins=True, tags=(), **inputs):
+    def fail(self, cause, pipeline="main", *, begins=True, tags=(), at_work=None, **inputs):
         """Fail as the run that the last plan started, or as the root run."""
         run = self.root if not self.count else f"run{self.count}"
         self.count += 1
@@ -50,7 +52,7 @@ class House:
 
             loaded = load_any(self.known[pipeline], self.known)
             Run(loaded.pipeline, RunInfo(run, self.root, inputs, dict(tags), "test"), self.settings).close()
-        failed = Failed(run, self.root, pipeline, cause, "it broke", time.time(), inputs, dict(tags))
+        failed = Failed(run, self.root, pipeline, cause, "it broke", time.time(), inputs, dict(tags), at_work)
         return recover(failed, self.settings, self.known)
 
     def report(self, run="root"):
@@ -156,6 +158,17 @@ def test_another_pipeline_gets_those_inputs_that_it_declares_and_the_root_runs_c
     assert CHANGE_TAG not in launch.tags
 
 
+def test_another_pipeline_gets_what_the_failed_run_worked_with_defaults_included_where_it_accepts_it():
+    main = load_string(
+        "name: main\ninputs: {x: {type: string, default: a}, y: {type: integer, default: 1},"
+        " z: {type: string, default: c}}\n" + PLAIN
+    ).pipeline
+    other = load_string(
+        "name: other\ninputs: {x: {type: string}, y: {type: string, default: b}, z: {type: string}}\n" + PLAIN
+    ).pipeline
+    assert handed_on(main, other, {"z": "given"}) == {"x": "a", "z": "given"}
+
+
 def test_a_pipeline_changed_since_the_run_began_is_reported_and_not_guessed(house):
     house.write("main", PLAIN)
     house.fail("bad_input")
@@ -186,6 +199,14 @@ def test_a_split_makes_halves_of_halves(house):
     assert len({launch.key for launch in first.launches}) == 2
     second = house.fail("timeout", tags=first.launches[1].tags)
     assert [launch.tags[PART_TAG] for launch in second.launches] == ["3/4", "4/4"]
+
+
+def test_only_items_that_are_being_worked_on_are_split(house):
+    rules = "fallback: [{on: [timeout], split: true}, {on: [timeout], park: true}]\n"
+    house.write("main", EACH + "  - {name: sum, type: llm, prompt: go}\n" + rules)
+    assert house.fail("timeout", at_work=frozenset({"sum"})).action == "park"
+    assert house.fail("timeout", at_work=frozenset()).action == "park"
+    assert house.fail("timeout", at_work=frozenset({"all"})).action == "split"
 
 
 @pytest.mark.parametrize(("hint_s", "pause_s"), [(None, 10), (42.0, 42), (1e6, 900), (0.0, 0)])

@@ -31,6 +31,20 @@ def test_a_rule_that_cannot_be_meant_is_refused_at_its_line(rule, why):
     assert {problem.line for problem in refused.value.problems} == {5}
 
 
+def test_a_pipeline_whose_files_come_in_batches_is_not_split():
+    text = """
+name: main
+inputs: {repo: {type: path, default: .}}
+partitions: {by: file, repo: "{{ inputs.repo }}"}
+steps:
+  - {name: listing, type: files, list: {root: "{{ inputs.repo }}"}}
+  - {name: each, type: for_each, items: "{{ steps.listing.data.files }}", steps: [{name: a, type: set, vars: {x: 1}}]}
+fallback: [{on: [timeout], split: true}]
+"""
+    with pytest.raises(PipelineError, match="halves cannot be beside it"):
+        load_string(text)
+
+
 def test_a_pipeline_cannot_have_the_name_of_the_job_that_runs_derived_documents():
     with pytest.raises(PipelineError, match="cannot be called 'recover'"):
         load_string("name: recover\nsteps: [{name: a, type: set, vars: {x: 1}}]")
