@@ -18,7 +18,7 @@ from elexirion_dagster.compiler.ops import Finish, step_failure
 from elexirion_dagster.compiler.parts import split_run
 from elexirion_dagster.compiler.resources import RUN, Unopened, Wanted, failure, info_of, opened, root_of
 from elexirion_dagster.compiler.sensors import how_it_ended
-from elexirion_dagster.errors import Cancelled, ElexirionError, StorageError
+from elexirion_dagster.errors import Cancelled, ElexirionError, InputError, StorageError
 from elexirion_dagster.records import Json, StepResult
 from elexirion_dagster.recovery.candidates import verified
 from elexirion_dagster.recovery.decide import LONGEST_PAUSE_S, Find, handed_on
@@ -175,7 +175,11 @@ def _put_together(context: dg.SensorEvaluationContext, cursor: _Cursor) -> Itera
     found: dict[str, dg.DagsterRun] = {}
     for storage_id, run in _ended(context, _SUCCESS, cursor.ended or 0):
         cursor.ended = storage_id
-        split = None if run is None else split_run(kept_instance(context), run)
+        try:
+            split = None if run is None else split_run(kept_instance(context), run)
+        except InputError as error:  # tags that somebody wrote must not hold up the others
+            context.log.warning("run %s is no part of another: %s", run.run_id if run else None, error)
+            continue
         if split is not None:
             found[split.run_id] = split
     yield from found.values()

@@ -279,11 +279,15 @@ def test_parts_of_a_pipeline_that_was_changed_meanwhile_are_not_put_together(tic
     assert "was changed since" in (settings.home / "reports" / root / "parked.md").read_text(encoding="utf-8")
 
 
-def test_parts_whose_tags_lead_in_circles_are_nobodys(tick, ended):
+@pytest.mark.parametrize(
+    "tags", [{"part": "1/1", "root_run": "gone", "recovery_of": "gone"}, {"part": "x", "root_run": "../up"}]
+)
+def test_parts_whose_tags_lead_nowhere_are_nobodys_and_hold_nothing_up(tick, ended, lost, tags):
     cursor, _ = tick()
-    tags = {"elexirion/pipeline": "halves", "elexirion/part": "1/1", "elexirion/root_run": "gone"}
-    ended(dg.RunRequest(run_key="x", job_name="halves", tags={**tags, "elexirion/recovery_of": "gone"}))
-    assert tick(cursor)[1] == []
+    tags = {"elexirion/pipeline": "halves", **{f"elexirion/{name}": value for name, value in tags.items()}}
+    ended(dg.RunRequest(run_key="x", job_name="halves", tags=tags))
+    run = lost()
+    assert [request.run_key for request in tick(cursor)[1]] == [f"{run}:1"]
 
 
 def test_a_cursor_of_before_is_understood(tick, lost):
