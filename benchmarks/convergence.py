@@ -20,6 +20,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from benchmarks import scripted
 from benchmarks.machine import machine
 from elexirion_dagster.expressions import Engine
 from elexirion_dagster.providers.catalog import ModelRef
@@ -28,7 +29,6 @@ from elexirion_dagster.settings import Settings
 from elexirion_dagster.spec.learning import Optimize
 from optimizer_assets.asking.asker import Asker
 from optimizer_assets.scoring.metrics import metric_of
-from optimizer_assets.searching import scripted
 from optimizer_assets.searching.optimizers import optimise
 from optimizer_assets.task import Candidate, Task
 

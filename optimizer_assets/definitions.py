@@ -19,7 +19,8 @@ from optimizer_assets.assets import slot_assets, slot_key
 from optimizer_assets.sensors import learn_prompts, optimize_job, weekly
 
 _BY_STEP = """
-select path as step, model, count(*) as outcomes, count(*) filter (where status = 'succeeded') as succeeded,
+select coalesce(slot, path) as step, model, count(*) as outcomes,
+       count(*) filter (where status = 'succeeded') as succeeded,
        sum(cost_usd) as cost_usd, median(latency_s) as latency_s
 from outcomes where pipeline = ? and is_last group by all order by all
 """

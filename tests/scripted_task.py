@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from benchmarks import scripted
 from elexirion_dagster.expressions import Engine
 from elexirion_dagster.providers.base import Provider
 from elexirion_dagster.providers.catalog import ModelRef
@@ -16,7 +17,6 @@ from elexirion_dagster.spec.llm import LlmStep
 from elexirion_dagster.store.learned.learning import Row
 from optimizer_assets.asking.asker import Asker
 from optimizer_assets.scoring.metrics import metric_of
-from optimizer_assets.searching import scripted
 from optimizer_assets.task import Candidate, Task
 
 AT_ONCE = Retry(initial_s=0, max_s=0)

@@ -3,6 +3,7 @@ from dataclasses import replace
 import pytest
 from scripted_task import AT_ONCE, ROWS, VALIDATION, asking, task_of
 
+from benchmarks import scripted
 from elexirion_dagster.errors import ElexirionError, InputError, PolicyError
 from elexirion_dagster.prompting.render import request_hash
 from elexirion_dagster.providers.base import ProviderError
@@ -17,7 +18,6 @@ from elexirion_dagster.store.journal import lines
 from elexirion_dagster.store.learned.learning import Logged
 from optimizer_assets.asking.breaker import MOST_FAILURES
 from optimizer_assets.scoring.metrics import Scored
-from optimizer_assets.searching import scripted
 from optimizer_assets.task import Candidate
 
 

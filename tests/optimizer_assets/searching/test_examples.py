@@ -3,8 +3,8 @@ from dataclasses import replace
 
 from scripted_task import ROWS, TRAIN, VALIDATION, asking, task_of
 
+from benchmarks import scripted
 from optimizer_assets.scoring.metrics import Scored
-from optimizer_assets.searching import scripted
 from optimizer_assets.searching.examples import drawn
 from optimizer_assets.searching.optimizers import optimise
 

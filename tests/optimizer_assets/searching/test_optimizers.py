@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 from scripted_task import ROWS, TRAIN, VALIDATION, asking, task_of
 
+from benchmarks import scripted
 from elexirion_dagster.errors import ElexirionError, InputError
 from elexirion_dagster.providers.base import ProviderError
 from elexirion_dagster.providers.fake import FakeProvider, Rule
 from elexirion_dagster.spec.learning import OptimizeBudget
 from optimizer_assets.asking.breaker import MOST_FAILURES
 from optimizer_assets.scoring.metrics import Scored
-from optimizer_assets.searching import scripted
 from optimizer_assets.searching.optimizers import optimise, rounds_of_reflection
 
 
@@ -182,12 +182,12 @@ def test_rounds_go_to_reflection_by_rows_and_by_whether_anybody_can_write():
 IMPORTS = """
 import sys
 from pathlib import Path
-sys.path[:0] = [sys.argv[1]]
+sys.path[:0] = [sys.argv[1], str(Path(sys.argv[1]).parent)]
 import optimizer_assets.definitions, optimizer_assets.searching.optimizers
 early = {"dspy", "gepa", "litellm"} & sys.modules.keys()
 from scripted_task import TRAIN, VALIDATION, ROWS, asking, task_of
 from elexirion_dagster.spec.learning import OptimizeBudget
-from optimizer_assets.searching import scripted
+from benchmarks import scripted
 task = task_of()
 with asking(Path(sys.argv[2]), task, scripted.ScriptedModel()) as asker:
     optimizer_assets.searching.optimizers.optimise(task, asker, TRAIN, VALIDATION, lambda _: None)

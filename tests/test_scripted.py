@@ -2,7 +2,7 @@ import json
 
 from scripted_task import ROWS, asking, task_of
 
-from optimizer_assets.searching import scripted
+from benchmarks import scripted
 from optimizer_assets.task import Candidate
 
 BUG = "Call it bug when it"
