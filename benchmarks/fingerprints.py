@@ -78,7 +78,7 @@ class Follower:
         rows |= {new: {**base, "path": new, "status": "renamed", "was": old} for new, old in was.items()}
         rows |= {path: {**base, "path": path, "status": "scanned", "was": was.get(path)} for path in changed}
         unread = frozenset(("run", one["path"], one["tool"]) for one in found.unparsed)
-        fold(Night(("p", "r"), self.position, rows, by_path, {}, unread), self.files, self.lives)
+        fold(Night(("p", "r"), self.position, rows, by_path, {}, unread, {}), self.files, self.lives)
 
     def living(self) -> Iterator[Row]:
         """What is not fixed."""
