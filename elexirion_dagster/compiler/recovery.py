@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -16,7 +16,7 @@ from elexirion_dagster.compiler.kept import kept_instance
 from elexirion_dagster.compiler.metadata import of_outputs, of_result
 from elexirion_dagster.compiler.ops import Finish, step_failure
 from elexirion_dagster.compiler.parts import split_run
-from elexirion_dagster.compiler.resources import RUN, Unopened, Wanted, failure, info_of, opened, root_of
+from elexirion_dagster.compiler.resources import RUN, Unopened, Wanted, failure, opened, opened_for, root_of
 from elexirion_dagster.compiler.sensors import how_it_ended
 from elexirion_dagster.errors import Cancelled, ElexirionError, InputError, StorageError
 from elexirion_dagster.records import Json, StepResult
@@ -248,15 +248,7 @@ def recover_job(settings: Settings, known: Known, executor: dg.ExecutorDefinitio
 
     @dg.resource(description="The run of the derived document.")
     def resource(context: dg.InitResourceContext) -> Iterator[Run | Unopened]:
-        try:
-            run = _derived_run(context, settings, known)
-        except ElexirionError as error:
-            yield Unopened(error)
-            return
-        try:
-            yield run
-        finally:
-            run.close()
+        yield from opened_for(context, settings, lambda: _derived(context, settings, known))
 
     @dg.job(
         name=RECOVER,
@@ -270,17 +262,16 @@ def recover_job(settings: Settings, known: Known, executor: dg.ExecutorDefinitio
     return job
 
 
-def _derived_run(context: dg.InitResourceContext, settings: Settings, known: Known) -> Run:
-    """The run of the document that the config names, which must be what was derived for that failed run."""
+def _derived(context: dg.InitResourceContext, settings: Settings, known: Known) -> Wanted:
+    """The document that the config names, which must be what was derived for that failed run."""
     if context.run is None:
         raise dg.DagsterInvariantViolationError("a document runs as a Dagster run")
     given: dict[str, Json] = dict(context.run.run_config)
     config = given["ops"][_STEPS]["config"]
-    home, root_run = open_home(settings.home), root_of(context.run)
-    loaded, change = verified(home, config["of"], past(home, root_run), finder(known()))
-    info = info_of(context, Wanted(loaded.pipeline, loaded.pipelines, config["inputs"], None))
-    tags = {**info.tags, RECOVERY_TAG: config["of"], CHANGE_TAG: change.model_dump_json(exclude_unset=True)}
-    return Run(loaded.pipeline, replace(info, tags=tags), settings, pipelines=loaded.pipelines)
+    home = open_home(settings.home)
+    loaded, change = verified(home, config["of"], past(home, root_of(context.run)), finder(known()))
+    tags = {RECOVERY_TAG: config["of"], CHANGE_TAG: change.model_dump_json(exclude_unset=True)}
+    return Wanted(loaded.pipeline, loaded.pipelines, config["inputs"], tags=tags)
 
 
 def _whole(run: Run, listen: Callable[[str], None], finish: Finish) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """The run as a Dagster resource: opened once per run process, shared by its ops."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import dagster as dg
 
@@ -59,12 +59,13 @@ def run_resource(pipeline: Pipeline, settings: Settings, pipelines: Pipelines = 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What a run is to be of: a pipeline, those it may run, its inputs, and the files it scans."""
+    """What a run is to be of: a pipeline, those it may run, its inputs, the files it scans, and tags beside its own."""
 
     pipeline: Pipeline
     pipelines: Pipelines
     inputs: Mapping[str, Json]
-    batch: Batch | None
+    batch: Batch | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
 
 
 def opened_for(
@@ -97,7 +98,7 @@ def info_of(context: dg.InitResourceContext, wanted: Wanted) -> RunInfo:
         root_run=root_of(run),
         inputs=wanted.inputs,
         batch=wanted.batch,
-        tags={name: value for name, value in run.tags.items() if not name.startswith(".")},
+        tags={**{name: value for name, value in run.tags.items() if not name.startswith(".")}, **wanted.tags},
         trigger=_trigger(run),
     )
 

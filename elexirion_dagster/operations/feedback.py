@@ -20,6 +20,7 @@ from elexirion_dagster.spec.slots import SlotSpec, slots
 from elexirion_dagster.store.database import ingest, query
 from elexirion_dagster.store.home import Home, open_home
 from elexirion_dagster.store.journal import JournalWriter
+from elexirion_dagster.store.learned.labels import read_text
 from elexirion_dagster.yamlio import load_text
 
 _WORDS: Mapping[str, float] = {"good": 1.0, "bad": 0.0}
@@ -159,7 +160,7 @@ def _slot(settings: Settings, file: str | None, pipeline: str, step: str) -> Slo
 
 def _expected(file: Path, slot: SlotSpec) -> Json:
     """The right answer out of a file: JSON or YAML where the step has an output, else the text. Raises InputError."""
-    text = _text(file)
+    text = read_text(file, most_bytes=_MAX_BYTES)
     schema = slot.spec.output_schema()
     if schema is None:
         return text.removesuffix("\n")
@@ -175,17 +176,3 @@ def _expected(file: Path, slot: SlotSpec) -> Json:
     if problems:
         raise InputError(f"{file} does not fit the output of {slot.step}: {'; '.join(problems)}", mend="Mend the file.")
     return answer
-
-
-def _text(file: Path) -> str:
-    try:
-        with file.open("rb") as stream:
-            data = stream.read(_MAX_BYTES + 1)
-    except OSError as error:
-        raise InputError(f"{file} cannot be read: {error.strerror}", mend="Name an existing file.") from error
-    if len(data) > _MAX_BYTES:
-        raise InputError(f"{file} is larger than {_MAX_BYTES:,} bytes", mend="Give the answer alone.")
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InputError(f"{file} is not UTF-8", mend="Save it as UTF-8.") from error

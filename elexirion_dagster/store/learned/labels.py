@@ -33,7 +33,7 @@ def labelled(
     `{file.text: …}` or nested, and only they are kept; `inputs.` may be left out. `check` says what is wrong with an
     expected answer.
     """
-    text = _text(file)
+    text = read_text(file, most_bytes=_MAX_BYTES)
     match file.suffix.lower():
         case ".jsonl":
             found: Iterator[_Numbered] = _json_lines(text, file)
@@ -54,14 +54,15 @@ def labelled(
     return rows
 
 
-def _text(file: Path) -> str:
+def read_text(file: Path, *, most_bytes: int) -> str:
+    """What a file written by hand says. Raises InputError that names the file, and the line of bytes that are no text."""
     try:
         with file.open("rb") as stream:
-            data = stream.read(_MAX_BYTES + 1)
+            data = stream.read(most_bytes + 1)
     except OSError as error:
         raise InputError(f"{file} cannot be read: {error.strerror}", mend="Name an existing file.") from error
-    if len(data) > _MAX_BYTES:
-        raise InputError(f"{file} is larger than {_MAX_BYTES // 1_000_000} MB", mend="Leave rows out.")
+    if len(data) > most_bytes:
+        raise InputError(f"{file} is larger than {most_bytes:,} bytes", mend="Leave out what is not needed.")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
