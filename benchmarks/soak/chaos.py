@@ -30,6 +30,7 @@ from elexirion_dagster.rehearsal.server import RehearsalServer
 from elexirion_dagster.store.database import ingest, query
 from elexirion_dagster.store.home import Home
 
+SCRIPT = Script.model_validate({"answers": [{"text": "fine"}]})
 DOWN_S, STOPPED_S = 20.0, 10.0
 _BACK_S = 60.0
 ASKS = """
@@ -92,6 +93,30 @@ class Chaos:
                 os.kill(pid, signal.SIGCONT)
 
 
+class Model:
+    """The server that plays the model, gone once for DOWN_S seconds."""
+
+    def __init__(self) -> None:
+        self.server = RehearsalServer(SCRIPT).__enter__()
+        self._port = int(self.server.base_url.rsplit(":", 1)[1])
+        self._back = 0.0
+
+    @property
+    def is_away(self) -> bool:
+        """Whether nobody listens."""
+        return self._back > 0
+
+    def leave(self) -> None:
+        """Be gone from now on."""
+        self.server.__exit__(None, None, None)
+        self._back = time.monotonic() + DOWN_S
+
+    def look(self) -> None:
+        """Be there again when it is time."""
+        if self.is_away and time.monotonic() > self._back:
+            self.server, self._back = RehearsalServer(SCRIPT, port=self._port).__enter__(), 0.0
+
+
 def all_runs(up: Served) -> dict[str, dict[str, Any]]:
     """Every run with its tags as a map."""
     rows = up.ask(_RUNS)["runsOrError"]["results"]
@@ -140,46 +165,41 @@ def wrong(rows: Mapping[str, Mapping[str, Any]], journal: list[dict[str, Any]], 
     yield from (f"the recovery {key} was never started" for key in asked - keys.keys())
 
 
+def storm(chaos: Chaos, model: Model, count: int, kills: int) -> list[str]:
+    """Launch so many runs while there are so many blows and the model is away; their ids."""
+    roots: list[str] = []
+    moments = sorted(chaos.dice.uniform(3, 3 + count) for _ in range(kills))
+    begun = time.monotonic()
+    while len(roots) < count or moments or chaos.stopped or model.is_away:
+        if len(roots) < count:
+            with suppress(AssertionError, OSError, httpx.TransportError):  # refused is not lost: its caller knows
+                roots.append(chaos.up.launch("asks", mark=str(len(roots))))
+        while moments and moments[0] < time.monotonic() - begun:
+            moments.pop(0)
+            chaos.strike()
+        chaos.let_go()
+        if "provider down" not in chaos.killed and len(roots) > count // 2:
+            model.leave()
+            chaos.killed["provider down"] += 1
+        model.look()
+        time.sleep(0.5)
+    return roots
+
+
 def main(count: int, kills: int, burst: int) -> int:
     print(machine())
-    dice = random.Random(7)  # noqa: S311 - moments, not secrets
-    script = Script.model_validate({"answers": [{"text": "fine"}]})
-    server = RehearsalServer(script).__enter__()
-    with served({"asks": ASKS, "falls": FALLS, "mends": MENDS}, environ=variables(server.base_url)) as up:
+    model = Model()
+    with served({"asks": ASKS, "falls": FALLS, "mends": MENDS}, environ=variables(model.server.base_url)) as up:
         time.sleep(12)  # the sensors' first look
-        chaos, roots = Chaos(up, dice), []
-        moments = sorted(dice.uniform(3, 3 + count) for _ in range(kills))
-        begun, down = time.monotonic(), False
-        while len(roots) < count or moments or chaos.stopped:
-            if len(roots) < count:
-                with suppress(
-                    AssertionError, OSError, httpx.TransportError
-                ):  # a launch that was refused is not lost: its caller knows
-                    roots.append(up.launch("asks", mark=str(len(roots))))
-            while moments and moments[0] < time.monotonic() - begun:
-                moments.pop(0)
-                chaos.strike()
-            chaos.let_go()
-            if not down and len(roots) > count // 2:
-                down, port = True, int(server.base_url.rsplit(":", 1)[1])
-                server.__exit__(None, None, None)
-                back = time.monotonic() + DOWN_S
-            if down and server is not None and time.monotonic() > back and "provider down" not in chaos.killed:
-                server = RehearsalServer(script, port=port).__enter__()
-                chaos.killed["provider down"] += 1
-            time.sleep(0.5)
-        while down and "provider down" not in chaos.killed:
-            time.sleep(max(0.0, back - time.monotonic()))
-            server = RehearsalServer(script, port=port).__enter__()
-            chaos.killed["provider down"] += 1
+        chaos = Chaos(up, random.Random(7))  # noqa: S311 - moments, not secrets
+        roots = storm(chaos, model, count, kills)
         roots += [taken(up, "falls") for _ in range(burst)]
         rows = settled(up, 600)
         journal = lines(up)
-        complaints = list(wrong(rows, journal, roots))
-        complaints += rows_lost(up, journal)
+        complaints = [*wrong(rows, journal, roots), *rows_lost(up, journal)]
         report(rows, journal, roots, chaos)
         processes = up.processes()
-    server.__exit__(None, None, None)
+    model.server.__exit__(None, None, None)
     orphans = [one.pid for one in processes if one.is_running() and one.status() != "zombie"]
     complaints += [f"process {pid} outlived `elexirion up`" for pid in orphans]
     print("\n".join(complaints) or "nothing was lost, doubled, paid twice or left hanging")

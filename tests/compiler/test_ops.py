@@ -48,7 +48,7 @@ def metadata(finished, instance):
     return {entry.step_key: entry.dagster_event.step_output_data.metadata for entry in events}
 
 
-def test_ops_show_what_they_did(metadata, instance):
+def test_an_op_shows_its_call_and_what_that_came_to(metadata):
     one = metadata["one"]
     assert one["model"].value == "fake/parrot"
     assert one["status"].value == "succeeded"
@@ -64,12 +64,17 @@ def test_ops_show_what_they_did(metadata, instance):
     assert one["duration_s"].value > 0
     assert "fake model" in one["reply"].value
 
+
+def test_what_an_op_shows_is_cut_and_without_secrets(metadata):
+    one = metadata["one"]
     assert len(one["prompt"].value) < 4_200
     assert "more characters" in one["prompt"].value
     hidden = metadata["hidden"]["prompt"].value
     assert "The key is" in hidden
     assert "abcdefghijklmnop" not in hidden
 
+
+def test_a_loop_shows_its_counts_its_items_and_one_of_its_calls(metadata):
     each = {name: metadata["each"][name].value for name in ("items", "items_done", "items_failed", "items_skipped")}
     assert each == {"items": 3, "items_done": 2, "items_failed": 1, "items_skipped": 0}
     assert metadata["each"]["model"].value == "fake/parrot"
@@ -84,6 +89,8 @@ def test_ops_show_what_they_did(metadata, instance):
     ]
     assert rows[1]["error"].startswith("command_failed:")
 
+
+def test_a_skipped_op_says_why_and_the_outputs_are_shown_and_materialised(metadata, instance):
     assert metadata["never"]["status"].value == "skipped"
     assert "when is false" in metadata["never"]["skipped_because"].value
 

@@ -1,64 +1,17 @@
 """Files and findings as they live from night to night, from journal lines to tables."""
 
-import itertools
 import shutil
-from dataclasses import dataclass, field
 
 import duckdb
 import pytest
+from scanned import PIPELINE, REPO, found
 
 from elexirion_dagster.records import line_marks
 from elexirion_dagster.store import migrations
 from elexirion_dagster.store.database import ingest, query
-from elexirion_dagster.store.home import Home, open_home
+from elexirion_dagster.store.home import open_home
 from elexirion_dagster.store.journal import JournalWriter
 from elexirion_dagster.store.nights.scans import known_files, next_night
-
-PIPELINE, REPO = "nightly", "example.org/team/app"
-
-
-def found(path, rule="B602", *, symbol="run", text="call(x)", number=1, line=3, tool="bandit", severity="high"):
-    """A finding; the fingerprint is made of what the real one is made of."""
-    mark = f"{tool} {rule} {symbol} {text} {number}"
-    shown = {"column": 1, "end_line": line, "end_column": 9, "message": "m", "snippet": text, "confidence": "high"}
-    place = {"path": path, "line": line, "symbol": symbol, "snippet_hash": text, "fingerprint": mark}
-    return {"tool": tool, "rule": rule, "severity": severity, **shown, **place}
-
-
-@dataclass
-class Repository:
-    """Scans of one repository, each batch a run of its own."""
-
-    home: Home
-    nights: int = 0
-    batches: itertools.count = field(default_factory=itertools.count)
-
-    def scan(self, files, *, findings=(), renamed=None, deleted=(), same_night=False, **more):
-        """Write one batch: `files` maps paths to status or blob."""
-        self.nights += not same_night
-        statuses = ("failed", "excluded")
-        listed = [
-            {"path": path, "blob": f"blob of {said}", "status": said if said in statuses else "scanned", "reason": None}
-            for path, said in files.items()
-        ]
-        line = {"path": "mark", "pipeline": PIPELINE, "repo": REPO, "root": "/srv/app", "commit": f"c{self.nights}"}
-        line |= {"night": self.nights, "branch": "main", "ruleset": "rules", "model": None, "prompt_version": None}
-        line |= {"renamed": renamed or {}, "deleted": list(deleted), "files": listed}
-        looked = {"tools": more.pop("tools", ["bandit", "ruff"]), "unparsed": more.pop("unparsed", [])}
-        looked |= {"marks": more.pop("marks")} if "marks" in more else {}
-        run = f"batch{next(self.batches)}"
-        with JournalWriter(self.home, root_run=run, run=run) as journal:
-            journal.append("findings", path="analyze", findings=list(findings), **looked)
-            journal.append("scanned", durable=True, **{**line, **more})
-
-    def states(self, columns="path, rule, state"):
-        ingest(self.home)
-        return sorted(query(self.home, f"SELECT {columns} FROM finding_states").rows)  # noqa: S608  columns of the test
-
-
-@pytest.fixture
-def repository(home):
-    return Repository(home)
 
 
 def test_known_files_are_those_of_the_last_scan_that_did_not_fail(repository):
@@ -307,57 +260,6 @@ def test_a_journal_without_scans_is_read_as_before(home):
     assert ingest(home).skipped == 0
     assert query(home, "FROM finding_states").rows == ()
     assert query(home, "FROM scans").rows == ()
-
-
-def judge(repository, path, verdict, **more):
-    ingest(repository.home)
-    sql = "SELECT finding, fingerprint FROM finding_states WHERE path = ?"
-    ((finding, mark),) = query(repository.home, sql, [path]).rows
-    with JournalWriter(repository.home, root_run=f"findings-{next(repository.batches)}", run="said") as journal:
-        place = {"finding": finding, "fingerprint": mark, "pipeline": PIPELINE, "repo": REPO, "path": path}
-        journal.append("feedback", durable=True, **place, verdict=verdict, **more)
-
-
-def test_a_person_s_word_goes_with_the_finding_and_the_last_word_counts(repository):
-    repository.scan({"a.py": "1", "b.py": "1"}, findings=[found("a.py"), found("b.py")])
-    judge(repository, "a.py", "suppressed", reason="tests only", owner="ada")
-    judge(repository, "b.py", "rejected", comment="constant")
-    repository.scan({"c.py": "1"}, findings=[found("c.py")], renamed={"a.py": "c.py"})
-    columns = "path, state, verdict, reason, owner"
-    assert repository.states(columns) == [
-        ("b.py", "suppressed", "rejected", "constant", None),
-        ("c.py", "suppressed", "suppressed", "tests only", "ada"),
-    ]
-    judge(repository, "c.py", "accepted")
-    judge(repository, "b.py", "accepted")
-    assert repository.states("path, state, verdict") == [("b.py", "open", "accepted"), ("c.py", "open", "accepted")]
-
-
-def test_a_suppression_ends_with_its_day_and_a_copy_of_a_suppressed_finding_is_new(repository):
-    repository.scan({"a.py": "1"}, findings=[found("a.py")])
-    judge(repository, "a.py", "suppressed", reason="later", expires="2020-01-31")
-    assert repository.states("state") == [("new",)]
-    judge(repository, "a.py", "suppressed", reason="later", expires="2999-01-31")
-    repository.scan({"a.py": "2", "b.py": "1"}, findings=[found("a.py"), found("a.py", number=2), found("b.py")])
-    assert repository.states("path, state") == [("a.py", "new"), ("a.py", "suppressed"), ("b.py", "new")]
-
-
-def test_an_entry_of_the_repository_s_file_covers_one_finding_and_the_newest_file_counts(repository):
-    repository.scan({"a.py": "1", "b.py": "1"}, findings=[found("a.py"), found("b.py")])
-    mark = found("a.py")["fingerprint"]
-
-    def write(*entries):
-        with JournalWriter(repository.home, root_run=f"s{next(repository.batches)}", run="s") as journal:
-            journal.append("suppressions", pipeline=PIPELINE, repo=REPO, commit="c", entries=list(entries))
-
-    write({"fingerprint": mark, "path": None, "reason": "fine", "owner": "ada", "expires": None})
-    assert repository.states("path, state, suppressed_by") == [("a.py", "suppressed", "file"), ("b.py", "new", None)]
-    write({"fingerprint": mark, "path": "b.py", "reason": "fine", "owner": "ada", "expires": "2020-01-01"})
-    assert repository.states("path, state") == [("a.py", "new"), ("b.py", "new")]
-    write({"fingerprint": mark, "path": "b.py", "reason": "fine", "owner": "ada", "expires": "2999-01-01"})
-    assert repository.states("path, state, owner") == [("a.py", "new", None), ("b.py", "suppressed", "ada")]
-    write()
-    assert repository.states("state") == [("new",), ("new",)]
 
 
 def test_a_night_has_its_numbers(repository):

@@ -1,0 +1,1 @@
+from scanned import repository  # noqa: F401 - a fixture
