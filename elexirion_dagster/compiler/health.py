@@ -2,14 +2,12 @@
 
 import json
 import time
-from collections.abc import Mapping
 from dataclasses import asdict
 
 import dagster as dg
 
-from elexirion_dagster.alerts import send
 from elexirion_dagster.compiler.kept import kept_instance
-from elexirion_dagster.errors import ElexirionError
+from elexirion_dagster.compiler.telling import alert
 from elexirion_dagster.settings import Settings
 from elexirion_dagster.store.failures.health import Health, State, pipelines, providers, worst
 from elexirion_dagster.store.home import open_home
@@ -54,8 +52,9 @@ def health_sensor(settings: Settings) -> dg.SensorDefinition:
         now = {f"{part.kind} {part.name}": part.state for part in parts}
         changed = [part for part in parts if part.state != before.get(f"{part.kind} {part.name}", "healthy")]
         gone = {name: state for name, state in before.items() if name not in now and state != "healthy"}
-        if changed and settings.alert is not None:
-            _alert(context, settings, changed, before)
+        if changed:
+            told = [{**asdict(part), "was": before.get(f"{part.kind} {part.name}", "healthy")} for part in changed]
+            alert(context, settings, {"event": "health_changed", "changes": told})
         said = ", ".join(f"{part.kind} {part.name} is {part.state}" for part in changed) or "nothing changed"
         return dg.SensorResult(
             skip_reason=said,
@@ -71,14 +70,3 @@ def _materialised(parts: list[Health]) -> dg.AssetMaterialization:
     rows = [dg.TableRecord({name: str(value) for name, value in asdict(part).items()}) for part in parts[:_MOST_ROWS]]
     table = {"parts": dg.MetadataValue.table(rows)} if rows else {}
     return dg.AssetMaterialization(ASSET, metadata={"state": worst(parts), **counts, **table})
-
-
-def _alert(
-    context: dg.SensorEvaluationContext, settings: Settings, changed: list[Health], before: Mapping[str, str]
-) -> None:
-    """Tell whoever wants to know; an alert that is not taken must not stop the watch."""
-    told = [{**asdict(part), "was": before.get(f"{part.kind} {part.name}", "healthy")} for part in changed]
-    try:
-        send(settings.alert or "", {"event": "health_changed", "changes": told}, folder=settings.home)
-    except ElexirionError as error:
-        context.log.warning("the alert was not taken: %s", error)

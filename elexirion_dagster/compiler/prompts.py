@@ -6,7 +6,7 @@ from pathlib import Path
 
 import dagster as dg
 
-from elexirion_dagster.alerts import send
+from elexirion_dagster.compiler.telling import alert
 from elexirion_dagster.errors import ElexirionError
 from elexirion_dagster.settings import Settings
 from elexirion_dagster.store.home import Home, open_home
@@ -33,8 +33,9 @@ def prompts_sensor(settings: Settings) -> dg.SensorDefinition:
         seen = [one for slot in watched if (one := _look(context, home, slot)) is not None]
         for one in seen:
             context.log.info(one.told)
-            if one.changed is not None and settings.alert is not None:
-                _alert(context, settings, one.address, one.changed)
+            if one.changed is not None:
+                change = {"slot": one.address, "what": one.changed.what, "version": one.changed.version}
+                alert(context, settings, {"event": "prompt_changed", **change, "why": one.changed.why})
         nothing = "no version is on trial or newly promoted" if watched else "no new outcomes"
         again = any(one.failed for one in seen)
         return dg.SensorResult(skip_reason=_summary(seen) or nothing, cursor=context.cursor if again else news)
@@ -90,15 +91,6 @@ def _act(home: Home, slot: tuple[str, str], now: Pointer, found: Verdict) -> str
         case _:
             promote(home, *slot, found.version, why=found.why, by="watch", seen=now)
             return f"the canary {found.version} was promoted"
-
-
-def _alert(context: dg.SensorEvaluationContext, settings: Settings, address: str, found: Verdict) -> None:
-    """Tell whoever wants to know; an alert that is not taken must not stop the watch."""
-    change = {"slot": address, "what": found.what, "version": found.version, "why": found.why}
-    try:
-        send(settings.alert or "", {"event": "prompt_changed", **change}, folder=settings.home)
-    except ElexirionError as error:
-        context.log.warning("the alert was not taken: %s", error)
 
 
 def _state(file: Path) -> str:

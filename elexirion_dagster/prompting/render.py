@@ -5,6 +5,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from elexirion_dagster.errors import InputError
 from elexirion_dagster.records import (
     Block,
     Json,
@@ -61,6 +62,16 @@ def build_request(
         stream=stream,
     )
     return request if native_schema else schema_in_system(request)
+
+
+def sendable(text: str, of: str) -> str:
+    """The prompt `of` something, if it is text: what came from bytes that are none must not look like a fault."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        message = f"the prompt of {of} holds {text[error.start]!r} at character {error.start}, which is no text"
+        raise InputError(message, mend="Look where that value comes from: it is not UTF-8.") from error
+    return text
 
 
 def schema_in_system(request: Request) -> Request:

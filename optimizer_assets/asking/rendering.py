@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from elexirion_dagster.errors import ElexirionError, InputError
 from elexirion_dagster.expressions import Engine
-from elexirion_dagster.prompting.render import build_request, example_of
+from elexirion_dagster.prompting.render import build_request, example_of, sendable
 from elexirion_dagster.providers.base import Capabilities
 from elexirion_dagster.providers.catalog import ModelRef
 from elexirion_dagster.records import Json, Message, Request, TextBlock
@@ -27,22 +27,14 @@ class Turns:
         self._chains = sorted(chains, key=lambda chain: (len(chain), chain))
 
     def of(self, row: Row) -> tuple[Message, ...]:
-        """The turns of a row. Raises ExpressionError, and InputError where its inputs were not kept whole."""
+        """The turns of a row. Raises ExpressionError; InputError where inputs were cut or are no text."""
         scope = scope_of(row.inputs, self._chains)
-        return tuple(Message(turn.role, (TextBlock(self._text(turn.content, scope, row)),)) for turn in self._written)
+        said = (sendable(self._engine.render(turn.content, scope), f"the row {row.key}") for turn in self._written)
+        return tuple(Message(turn.role, (TextBlock(text),)) for turn, text in zip(self._written, said, strict=True))
 
     def user(self, row: Row) -> str:
         """What the last turn says, which is the user's: the first half of an example."""
         return "".join(block.text for block in self.of(row)[-1].content if isinstance(block, TextBlock))
-
-    def _text(self, template: str, scope: Mapping[str, Json], row: Row) -> str:
-        text = self._engine.render(template, scope)
-        try:
-            text.encode()
-        except UnicodeEncodeError as error:
-            message = f"the prompt of the row {row.key} holds {text[error.start]!r}, which is no text"
-            raise InputError(message, mend="Look where that value comes from: it is not UTF-8.") from error
-        return text
 
 
 def renderable(spec: LlmStep, rows: Sequence[Row]) -> tuple[tuple[Row, ...], dict[str, int]]:

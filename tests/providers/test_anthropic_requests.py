@@ -9,6 +9,7 @@ from anthropic_wire import failure, request
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
+from wire_schemas import ROWS
 
 from elexirion_dagster.errors import InputError
 from elexirion_dagster.providers.anthropic import AnthropicProvider
@@ -27,24 +28,8 @@ def dial(dial_to):
 
 
 def test_a_schema_goes_into_native_structured_output(dial):
-    schema = {
-        "type": "object",
-        "properties": {
-            "rows": {
-                "type": "array",
-                "items": {
-                    "type": "object",
-                    "properties": {"level": {"enum": ["a", "b"]}, "note": {"type": ["string", "null"], "minLength": 2}},
-                    "required": ["level", "note"],
-                    "additionalProperties": False,
-                },
-            }
-        },
-        "required": ["rows"],
-        "additionalProperties": False,
-    }
     server, provider = dial()
-    provider.send(request(output_schema=schema, system="s"), timeout_s=30)
+    provider.send(request(output_schema=ROWS, system="s"), timeout_s=30)
     sent = server.requests[0].body
     note = sent["output_config"]["format"]["schema"]["properties"]["rows"]["items"]["properties"]["note"]
     assert [branch["type"] for branch in note["anyOf"]] == ["string", "null"]

@@ -10,6 +10,7 @@ from gemini_wire import TOOL, body, read, request
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
+from wire_schemas import ROWS
 
 from elexirion_dagster.errors import InputError
 from elexirion_dagster.providers.base import ProviderError
@@ -33,29 +34,11 @@ def dial(dial_gemini):
     return dial_gemini
 
 
-SCHEMA = {
-    "type": "object",
-    "properties": {
-        "rows": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "properties": {"level": {"enum": ["a", "b"]}, "note": {"type": ["string", "null"], "minLength": 2}},
-                "required": ["level", "note"],
-                "additionalProperties": False,
-            },
-        }
-    },
-    "required": ["rows"],
-    "additionalProperties": False,
-}
-
-
 def test_a_schema_goes_into_native_structured_output(dial):
     server, provider = dial()
     if provider.name != "gemini":
         pytest.skip("the older form has its own test")
-    provider.send(request(output_schema=SCHEMA, system="s"), timeout_s=30)
+    provider.send(request(output_schema=ROWS, system="s"), timeout_s=30)
     sent = server.requests[0].body
     config = sent["generationConfig"]
     assert config["responseMimeType"] == "application/json"
@@ -105,7 +88,7 @@ def test_a_schema_that_the_api_would_narrow_goes_into_the_system_text(part):
 )
 def test_native_structured_output_came_with_2_5_and_beside_tools_with_3(model, alone, beside_tools):
     assert (takes_schema(model), takes_schema(model, tools=True)) == (alone, beside_tools)
-    sent = content_body(request(model=model, output_schema=SCHEMA, tools=(TOOL,)))
+    sent = content_body(request(model=model, output_schema=ROWS, tools=(TOOL,)))
     assert ("responseJsonSchema" in sent["generationConfig"]) is beside_tools
     assert sent["tools"][0]["functionDeclarations"][0]["parametersJsonSchema"] == TOOL.input_schema
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 
 from elexirion_dagster.errors import ElexirionError, InputError
-from elexirion_dagster.prompting.render import build_request, example_of
+from elexirion_dagster.prompting.render import build_request, example_of, sendable
 from elexirion_dagster.providers.base import Capabilities
 from elexirion_dagster.providers.catalog import ModelRef
 from elexirion_dagster.records import Json, Message, Request, TextBlock, Tool
@@ -70,7 +70,7 @@ class Question:
 def question(step: LlmStep, ctx: StepContext, models: tuple[ModelRef, ...]) -> Question:
     """What a step asks. Raises ExpressionError, and InputError when no model can do what it needs."""
     written = step.turns()
-    turns = tuple(Message(turn.role, (TextBlock(_sendable(ctx, turn.content)),)) for turn in written)
+    turns = tuple(Message(turn.role, (TextBlock(sendable(ctx.render(turn.content), ctx.path)),)) for turn in written)
     templates = [turn.content for turn in written]
     slot = ctx.slot(step)
     return Question(
@@ -94,7 +94,7 @@ def question(step: LlmStep, ctx: StepContext, models: tuple[ModelRef, ...]) -> Q
 def simpler(step: LlmStep, ctx: StepContext, models: tuple[ModelRef, ...], template: str) -> Question:
     """What a step asks instead, once: the same slot's system text, nothing else of the first question."""
     slot = ctx.slot(step)
-    text = _sendable(ctx, template)
+    text = sendable(ctx.render(template), ctx.path)
     return Question(
         path=f"{ctx.path}[fallback]",
         models=models,
@@ -121,17 +121,6 @@ def _able(step: LlmStep, ctx: StepContext, models: tuple[ModelRef, ...]) -> tupl
             f"{ctx.path} has tools, which {named} cannot use", mend="Name a model that can, or leave them out."
         )
     return able
-
-
-def _sendable(ctx: StepContext, template: str) -> str:
-    """The prompt, if it is text: what came from bytes that are none cannot be sent, and must not look like a fault."""
-    prompt = ctx.render(template)
-    try:
-        prompt.encode()
-    except UnicodeEncodeError as error:
-        message = f"the prompt of {ctx.path} holds {prompt[error.start]!r} at character {error.start}, which is no text"
-        raise InputError(message, mend="Look where that value comes from: it is not UTF-8.") from error
-    return prompt
 
 
 def _text(turn: Message) -> str:

@@ -55,7 +55,7 @@ def labelled(
 
 
 def read_text(file: Path, *, most_bytes: int) -> str:
-    """What a file written by hand says. Raises InputError that names the file, and the line of bytes that are no text."""
+    """What a file written by hand says. Raises InputError that names the file, and the line of odd bytes."""
     try:
         with file.open("rb") as stream:
             data = stream.read(most_bytes + 1)
