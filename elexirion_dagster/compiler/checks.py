@@ -8,6 +8,7 @@ import dagster as dg
 
 from elexirion_dagster.compiler.metadata import clean
 from elexirion_dagster.records import Json, Severity, counted
+from elexirion_dagster.run import Run
 from elexirion_dagster.settings import Settings
 from elexirion_dagster.spec.pipeline import Pipeline
 from elexirion_dagster.store.home import Home, open_home
@@ -66,6 +67,23 @@ def metadata(now: Standing) -> dict[str, Any]:
     shown |= {"seconds": round(float(_sum(now, "seconds")), 3), "files_unscanned": len(now.unscanned)}
     shown |= {} if now.cost_usd is None else {"cost_usd": float(now.cost_usd)}
     return shown | ({"top_findings": _table(now.findings, _COLUMNS)} if now.findings else {})
+
+
+def of_asset(run: Run, shown: Mapping[str, Any]) -> list[dg.AssetMaterialization | dg.AssetCheckEvaluation]:
+    """What a run says of its pipeline's asset; a whole scan also how things stand after it, and the three checks.
+
+    One of several batches says nothing: its scan is not over yet.
+    """
+    if run.pipeline.asset is None or (run.scan is not None and not run.scan.alone):
+        return []
+    key = dg.AssetKey(run.pipeline.asset.split("/"))
+    if run.scan is None:
+        return [dg.AssetMaterialization(key, metadata=shown)]
+    now = standing(open_home(run.settings.home), run.pipeline.name)
+    return [
+        dg.AssetMaterialization(key, metadata={**shown, **metadata(now)}),
+        *evaluations(key, run.pipeline, now),
+    ]
 
 
 def evaluations(key: dg.AssetKey, pipeline: Pipeline, now: Standing) -> list[dg.AssetCheckEvaluation]:

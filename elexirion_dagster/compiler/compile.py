@@ -10,7 +10,7 @@ from elexirion_dagster.compiler.checks import scan_checks
 from elexirion_dagster.compiler.jobs import broken_job, job_of, nodes_of
 from elexirion_dagster.compiler.nights import nights_sensor
 from elexirion_dagster.compiler.ops import IO_MANAGER, Finish
-from elexirion_dagster.compiler.partitions import files_asset, picked_resource
+from elexirion_dagster.compiler.partitions import files_asset, picked_resource, result_asset
 from elexirion_dagster.compiler.resources import RUN
 from elexirion_dagster.compiler.schedules import pipeline_schedule, push_sensor
 from elexirion_dagster.compiler.values import json_io_manager
@@ -45,12 +45,13 @@ def compile_files(
         name = _free_name(file.stem, jobs)
         jobs[name] = broken_job(name, reason, executor)
     assets = [one.asset for one in made if one.asset]
+    results = {spec.key: spec for one in made if (spec := result_asset(one.loaded.pipeline)) is not None}
     picked = {one.loaded.pipeline.name: one.loaded for one in made if one.asset}
     return dg.Definitions(
         jobs=list(jobs.values()),
         schedules=[one.schedule for one in made if one.schedule],
         sensors=[*sensors, *(one.sensor for one in made if one.sensor), *_watching(picked, settings)],
-        assets=assets,
+        assets=[*assets, *results.values()],
         asset_checks=[check for one in picked.values() for check in _checks(one.pipeline, settings)],
         resources={RUN: picked_resource(picked, settings), IO_MANAGER: json_io_manager} if assets else {},
         executor=executor,

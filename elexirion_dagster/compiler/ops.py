@@ -7,6 +7,7 @@ from typing import Any
 import dagster as dg
 from dagster._core.errors import DagsterExecutionInterruptedError
 
+from elexirion_dagster.compiler.checks import of_asset
 from elexirion_dagster.compiler.materialised import failed_files, show_files
 from elexirion_dagster.compiler.metadata import of_outputs, of_result
 from elexirion_dagster.compiler.resources import RUN, failure, opened
@@ -79,11 +80,11 @@ def outputs_op(pipeline: Pipeline, upstream: tuple[str, ...], finish: Finish) ->
         shown = {**of_outputs(outputs), **_told(lambda: finish(run, outputs))}
         if pipeline.partitions:
             shown |= tally(found)
-        if pipeline.asset and (run.scan is None or run.scan.alone):
-            context.log_event(dg.AssetMaterialization(pipeline.asset.split("/"), metadata=_numbers(shown)))
         if run.scan is not None:
             show_files(context, run.scan, found, outputs)
             _suppress(context, run)
+        for event in _told(lambda: of_asset(run, _numbers(shown))):
+            context.log_event(event)
         if RESULT in context.selected_output_names:
             context.add_output_metadata(shown, output_name=RESULT)
             yield dg.Output(outputs, RESULT)

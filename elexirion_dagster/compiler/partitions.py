@@ -25,6 +25,7 @@ from elexirion_dagster.spec.pipeline import Pipeline
 from elexirion_dagster.tags import PIPELINE_TAG
 
 _CHUNK = 10_000
+_GROUP = "pipelines"
 _KEY, _START, _END = "dagster/partition", "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
 
 
@@ -70,7 +71,17 @@ def files_asset(pipeline: Pipeline, nodes: Nodes) -> dg.AssetsDefinition:
             keys_by_output_name={FILES: key},
             partitions_def=partition_set(pipeline.name),
             backfill_policy=dg.BackfillPolicy.multi_run(most),
+            group_name=_GROUP,
         )
+
+
+def result_asset(pipeline: Pipeline) -> dg.AssetSpec | None:
+    """The asset that runs of the job materialise, as far as the pipeline names one."""
+    if pipeline.asset is None:
+        return None
+    deps = [asset_key(pipeline.name)] if pipeline.partitions else []
+    key = pipeline.asset.split("/")
+    return dg.AssetSpec(key, deps=deps, description=pipeline.description, group_name=_GROUP, kinds={"yaml"})
 
 
 def picked_resource(known: Mapping[str, Loaded], settings: Settings) -> dg.ResourceDefinition:

@@ -219,6 +219,24 @@ def test_when_the_last_batch_has_ended_the_asset_shows_the_scan_once(place, inst
     assert early.cursor != late.cursor == again.cursor
 
 
+def test_a_scan_that_a_person_launched_whole_is_shown_and_checked_when_it_ends(place, instance):
+    place.file.write_text(place.file.read_text().replace("model:", "asset: scan/eyes\nmodel:"))
+    done = place.repository.get_job("eyes").execute_in_process(instance=instance)
+    checked = {one.check_name: one.passed for one in done.get_asset_check_evaluations()}
+    assert checked == {"no_new_high": True, "budget_respected": True, "coverage": True}
+    ((event,),) = [instance.fetch_materializations(dg.AssetKey(["scan", "eyes"]), limit=10).records]
+    assert event.asset_materialization.metadata["files_scanned"].value == 3
+
+
+def test_what_runs_materialise_is_described_and_hangs_together_with_its_files(place):
+    text = place.file.read_text()
+    place.file.write_text(text.replace("model:", "asset: scan/eyes\ndescription: Looks at files.\nmodel:"))
+    graph = place.repository.asset_graph
+    key = dg.AssetKey(["scan", "eyes"])
+    assert graph.get(key).parent_keys == {dg.AssetKey(["eyes_files"])}
+    assert graph.get(key).description == "Looks at files."
+
+
 def test_what_the_repository_suppresses_is_read_out_of_the_commit(place, instance):
     (place.root / ".elexirion").mkdir()
     (place.root / ".elexirion" / "suppressions.yaml").write_text("suppressions: 3\n")
