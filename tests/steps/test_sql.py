@@ -1,9 +1,11 @@
 import json
 import threading
 
+import duckdb
 import pytest
 
 from elexirion_dagster.errors import Cancelled, PipelineError
+from elexirion_dagster.steps.sql import interrupt
 
 FINDINGS = [
     {"path": "a.py", "line": 3, "severity": "high", "fix": {"text": "x", "at": {"line": 4}}, "tags": ["s", "t"]},
@@ -226,6 +228,13 @@ def test_a_query_ends_when_the_run_is_cancelled(start):
     with pytest.raises(Cancelled):
         rehearsed.all()
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("sql ")]
+
+
+def test_interrupting_a_query_that_has_just_ended_is_no_error():
+    """A query may end, and close its connection, between the deadline and the interruption."""
+    connection = duckdb.connect(":memory:")
+    connection.close()
+    interrupt(connection)
 
 
 @pytest.mark.parametrize(
