@@ -1,3 +1,5 @@
+import time
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -205,11 +207,12 @@ HOSTILE = [
 ]
 
 
-@pytest.mark.timeout(60)
 @pytest.mark.parametrize("piece", HOSTILE)
 def test_a_megabyte_of_almost_secrets_is_done_in_linear_time(piece):
     text = piece * (1_000_000 // len(piece))
+    started = time.thread_time()
     assert len(Redactor().text(text)) > 0
+    assert time.thread_time() - started < 60  # processor time: a quadratic pattern would take hours
 
 
 def test_text_with_lone_surrogates_is_redacted_too():
