@@ -2,6 +2,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+pytestmark = pytest.mark.slow
+
 
 def test_eight_processes_on_one_daily_budget_use_all_of_it_and_never_more(environ):
     """`just soak` does it with fifty."""

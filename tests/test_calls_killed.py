@@ -3,12 +3,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from elexirion_dagster.rehearsal.script import Script
 from elexirion_dagster.rehearsal.server import RehearsalServer
 from elexirion_dagster.store.accounts.ledger import Ledger
 from elexirion_dagster.store.home import Home
 from elexirion_dagster.store.journal import lines
 from elexirion_dagster.store.replay import Replay
+
+pytestmark = pytest.mark.slow
 
 DRIVER = """
 import json, os, signal, sys

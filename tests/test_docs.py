@@ -50,6 +50,7 @@ def repo(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", [pytest.param(text, id=load_string(text).pipeline.name) for _, text in blocks("yaml")])
 def test_every_documented_pipeline_runs_on_the_fake_model(text: str, tmp_path: Path, repo: Path) -> None:
     pipeline = load_string(text).pipeline
@@ -68,6 +69,7 @@ def test_every_documented_pipeline_runs_on_the_fake_model(text: str, tmp_path: P
     assert all(value not in (None, "") for value in finished.outputs.values())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", commands())
 def test_every_documented_command_runs(command: str, tmp_path: Path, repo: Path) -> None:
     environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "ELEXIRION_HOME": str(tmp_path / "home")}

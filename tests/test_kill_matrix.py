@@ -3,6 +3,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+pytestmark = pytest.mark.slow
+
 
 def test_a_run_killed_after_any_journal_line_and_resumed_pays_each_call_once(environ):
     """`just soak` does it with twenty calls and a hundred random moments."""

@@ -30,6 +30,7 @@ def record(elexirion):
     return scan
 
 
+@pytest.mark.slow
 def test_the_second_scan_finds_nothing_due_and_shows_what_is_open(elexirion, record, git_repository):
     first, code = record(git_repository)
     assert (code, first["files_scanned"], first["findings"]["new"]) == (0, 3, 2)
@@ -73,6 +74,7 @@ def test_a_suppressed_finding_says_why_who_and_until_when(elexirion, record, git
     assert "why" not in elexirion("findings", "list").stdout
 
 
+@pytest.mark.slow
 def test_ci_fails_on_what_a_branch_adds_and_on_nothing_that_was_there(record, git_repository):
     git(git_repository, "checkout", "-qb", "mine")
     (git_repository / "src" / "shell.py").write_text(
@@ -88,6 +90,7 @@ def test_ci_fails_on_what_a_branch_adds_and_on_nothing_that_was_there(record, gi
     assert (code, [one["path"] for one in found["failing"]]) == (3, ["src/more.py"])
 
 
+@pytest.mark.slow
 def test_what_a_branch_adds_stays_new_against_its_base_until_it_is_gone(record, git_repository):
     git(git_repository, "checkout", "-qb", "mine")
     (git_repository / "src" / "more.py").write_text(BAD)
@@ -105,6 +108,7 @@ def test_what_a_branch_adds_stays_new_against_its_base_until_it_is_gone(record, 
     assert record(*gate)[1] == 0
 
 
+@pytest.mark.slow
 def test_a_bare_repository_is_scanned_at_its_head_and_that_is_told(elexirion, record, git_repository, tmp_path):
     server = tmp_path / "server.git"
     git(tmp_path, "clone", "-q", "--bare", str(git_repository), str(server))

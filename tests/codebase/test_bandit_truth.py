@@ -16,6 +16,8 @@ from elexirion_dagster.codebase.executables import find
 from elexirion_dagster.codebase.files import FileList, list_files
 from elexirion_dagster.redact import Redactor
 
+pytestmark = pytest.mark.slow
+
 VENDORED = Path(__file__).parents[1] / "data" / "bandit_examples" / "examples"
 EXAMPLES = Path(os.environ.get("ELEXIRION_BANDIT_EXAMPLES", VENDORED))
 

@@ -24,6 +24,8 @@ from elexirion_dagster.spec.pipeline import Pipeline
 from elexirion_dagster.store.home import Home
 from elexirion_dagster.store.journal import lines
 
+pytestmark = pytest.mark.slow
+
 BATCHES, IN_ONE = 10, 30
 UNTOLD = {"duration_s", "started_at"}
 

@@ -135,6 +135,7 @@ def test_an_item_that_is_asked_the_same_again_counts_once(tick, work, start, sav
     assert "10 of 10 answers good since it was promoted" in tick()[0]
 
 
+@pytest.mark.slow
 def test_failures_of_the_provider_are_not_the_prompts(tick, work, saved, home):
     work(40)
     promote(home, *SLOT, saved(GOOD), **BY)

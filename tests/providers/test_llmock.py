@@ -16,6 +16,8 @@ from llmock.verdict import judge
 
 from elexirion_dagster.tags import STREAM_TAG
 
+pytestmark = pytest.mark.slow
+
 PIPELINE = """
 model: {model}
 retry: {{max_attempts: 3, initial_s: 0.3, max_s: 5}}

@@ -156,6 +156,7 @@ def sent_by(provider: FakeProvider) -> list:
     return [request.system, [[turn.role, "".join(block.text for block in turn.content)] for turn in request.messages]]
 
 
+@pytest.mark.slow
 def test_dspy_sends_to_the_letter_what_a_run_without_dspy_sends_for_the_exported_version(tmp_path, environ, home_path):
     cases = [case(number) for number in range(CASES)]
     command = [sys.executable, "-c", RUNTIME, str(tmp_path / "runtime")]

@@ -226,6 +226,7 @@ def test_a_stream_that_falls_silent_is_a_timeout_long_before_its_own(dial):
     assert caught.value.cause == "timeout"
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("soon_idle")
 @pytest.mark.parametrize(
     ("stream", "script"),
