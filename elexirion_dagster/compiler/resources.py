@@ -13,6 +13,7 @@ from elexirion_dagster.settings import Settings
 from elexirion_dagster.spec.children import NO_PIPELINES, Pipelines
 from elexirion_dagster.spec.partitioning import BATCH
 from elexirion_dagster.spec.pipeline import Pipeline
+from elexirion_dagster.store.hub import check_instance
 from elexirion_dagster.tags import PIPELINE_TAG, RECOVERED, ROOT_RUN_TAG, TRIGGER_TAG
 
 RUN = "run"
@@ -73,6 +74,8 @@ def opened_for(
 ) -> Iterator[Run | Unopened]:
     """Open the run that `find` wants, and close it at its end."""
     try:
+        if context.instance is not None:
+            check_instance(context.instance)
         wanted = find()
         run = Run(wanted.pipeline, info_of(context, wanted), settings, pipelines=wanted.pipelines)
     except ElexirionError as error:

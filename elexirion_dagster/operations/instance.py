@@ -8,13 +8,15 @@ from functools import partial
 from pathlib import Path
 
 from elexirion_dagster.execution import workers
+from elexirion_dagster.operations.databases import prepare
 from elexirion_dagster.settings import Settings
-from elexirion_dagster.store.home import Home, open_home
+from elexirion_dagster.store.first_use import first_use
+from elexirion_dagster.store.home import Home, open_home, storage_error, write_atomically
 from elexirion_dagster.store.prune import PruneReport
 from elexirion_dagster.store.prune import prune as prune_home
 from elexirion_dagster.tags import MODEL_TAG, PIPELINE_TAG
 from elexirion_dagster.workspace import release
-from elexirion_dagster.yamlio import dump
+from elexirion_dagster.yamlio import dump, load_file
 
 PRELOAD = ["elexirion_dagster.definitions", "anthropic", "google.genai"]
 """What the workers of runs find imported already."""
@@ -81,17 +83,31 @@ class Initialised:
     home: Home
     config: Path
     written: bool
+    repaired: tuple[str, ...] = ()
+    """What was wrong with the instance's databases and is not any more."""
 
 
 def init(settings: Settings) -> Initialised:
-    """Create the home and its Dagster instance; what is there stays as it is."""
+    """Create the home and its Dagster instance, databases included; what is there stays as it is.
+
+    However many processes do so at once, one makes what is missing. Raises StorageError or PipelineError.
+    """
     home = open_home(settings.home)
     config = home.dagster / "dagster.yaml"
-    if config.exists():
-        return Initialised(home, config, written=False)
-    config.write_text(_SETTINGS, encoding="utf-8")
-    config.chmod(0o600)
-    return Initialised(home, config, written=True)
+    written = not config.exists() and _write_config(home, config)
+    return Initialised(home, config, written, tuple(prepare(home, load_file(config).data)))
+
+
+def _write_config(home: Home, config: Path) -> bool:
+    """False where another process was faster."""
+    try:
+        with first_use(home.path):
+            if config.exists():
+                return False
+            write_atomically(config, _SETTINGS.encode())
+    except OSError as error:
+        raise storage_error(error, config) from error
+    return True
 
 
 def dagster_environment(home: Home, environ: Mapping[str, str]) -> dict[str, str]:
@@ -110,8 +126,7 @@ def workspace_file(home: Home, sockets: Mapping[str, Path]) -> Path:
         {"grpc_server": {"socket": str(socket), "location_name": location}} for location, socket in sockets.items()
     ]
     path = home.dagster / "workspace.yaml"
-    path.write_text(dump({"load_from": locations}), encoding="utf-8")
-    path.chmod(0o600)
+    write_atomically(path, dump({"load_from": locations}).encode())
     return path
 
 

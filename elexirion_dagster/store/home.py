@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from elexirion_dagster.errors import InputError, StorageError
+from elexirion_dagster.store.first_use import first_use
+from elexirion_dagster.store.host import Host, is_local, this_host
 
 FORMAT = 1
 """Format of the home as a whole; a program refuses a home with a higher one."""
@@ -95,6 +97,11 @@ class Home:
         """`{"format": 1}`."""
         return self.path / "version.json"
 
+    @property
+    def host_file(self) -> Path:
+        """Which machine uses the home; homes of 0.1 have no such file until they are opened again."""
+        return self.path / "host.json"
+
     def workspace(self, run: str) -> Path:
         """Name the folder a run works in; the run creates it."""
         return self.runs / check_name(run)
@@ -119,22 +126,74 @@ def storage_error(error: OSError, path: Path) -> StorageError:
 
 
 def open_home(path: Path) -> Home:
-    """Create what is missing (folders 0700, files 0600) and check that it can be written and is of our format."""
+    """Create what is missing (folders 0700, files 0600) and check that it can be written and is of our format.
+
+    StorageError where another machine uses the home, or may use it: see `_check_host`.
+    """
     home = Home(path.absolute())
     try:
         home.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        known = home.version_file.exists()
-        if known:
+        if home.version_file.exists():
             _check_format(home)
         with tempfile.TemporaryFile(dir=home.path):
             pass
-        for folder in (home.journal, home.dagster, home.prompts, home.runs, home.reports, home.cache):
-            folder.mkdir(mode=0o700, exist_ok=True)
-        if not known:
-            write_atomically(home.version_file, json.dumps({"format": FORMAT}).encode())
+        if not all(place.exists() for place in (home.version_file, home.host_file, *_folders(home))):
+            with first_use(home.path):
+                _make(home)
+        _check_host(home)
     except OSError as error:
         raise storage_error(error, home.path) from error
     return home
+
+
+def claim_home(home: Home) -> Host | None:
+    """Make this machine the one that uses the home; returns the one that did so before, if it is another."""
+    before, here = _host_of(home), this_host()
+    if before != here:
+        write_atomically(home.host_file, json.dumps(here.to_json()).encode())
+    return None if before is None or before.is_same(here) else before
+
+
+def _folders(home: Home) -> tuple[Path, ...]:
+    return (home.journal, home.dagster, home.prompts, home.runs, home.reports, home.cache)
+
+
+def _make(home: Home) -> None:
+    for folder in _folders(home):
+        folder.mkdir(mode=0o700, exist_ok=True)
+    if not home.host_file.exists():
+        claim_home(home)
+    if not home.version_file.exists():
+        write_atomically(home.version_file, json.dumps({"format": FORMAT}).encode())
+
+
+def _host_of(home: Home) -> Host | None:
+    try:
+        return Host.from_json(json.loads(home.host_file.read_bytes()))
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError) as error:
+        message = f"{home.host_file} does not name a machine"
+        raise StorageError(message, mend="Remove that file: it is written again by the next command.") from error
+
+
+def _check_host(home: Home) -> None:
+    """Refuse to use a home together with another machine: neither locks nor process ids reach that far.
+
+    A home on a disk of this machine was moved or copied here, as no other machine can use it there: it is taken over.
+    """
+    known, here = _host_of(home), this_host()
+    if known is None or known == here or known.boot == here.boot is not None:
+        return
+    if known.is_same(here) or is_local(home.path):
+        claim_home(home)
+        return
+    message = f"{home.path} is used by the machine {known.name!r}, this is {here.name!r}: a home serves one machine"
+    mend = (
+        f"Run it on {known.name!r}, or set ELEXIRION_HOME to a folder of this machine. If the home was moved here, "
+        f"remove {home.host_file}."
+    )
+    raise StorageError(message, mend=mend)
 
 
 def _check_format(home: Home) -> None:

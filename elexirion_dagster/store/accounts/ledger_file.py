@@ -10,6 +10,7 @@ from typing import Any
 import psutil
 
 from elexirion_dagster.errors import StorageError
+from elexirion_dagster.store.first_use import first_use
 from elexirion_dagster.store.home import Home, storage_error
 
 Owner = tuple[int, float]
@@ -30,11 +31,16 @@ class LedgerFile:
         self._lock = threading.Lock()
         try:
             os.close(os.open(self._path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
+            self._open(home)
         except OSError as error:
             raise storage_error(error, self._path) from error
+
+    def _open(self, home: Home) -> None:
         with self._told():
             self._db = sqlite3.connect(self._path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
-            self._db.execute("PRAGMA journal_mode = WAL")
+            if self._db.execute("PRAGMA journal_mode").fetchone() != ("wal",):
+                with first_use(home.path):  # SQLite refuses this change at once while another process is in the file
+                    self._db.execute("PRAGMA journal_mode = WAL")
             # A killed process loses nothing; a power cut may lose the last moments, which the journal still has.
             self._db.execute("PRAGMA synchronous = NORMAL")
 
