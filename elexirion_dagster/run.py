@@ -87,8 +87,7 @@ class Run:
         opened: Mapping[str, Provider] = MappingProxyType({}),
         pipelines: Pipelines = NO_PIPELINES,
     ) -> None:
-        self.pipeline = pipeline
-        self._pipelines = pipelines
+        self.pipeline, self._pipelines = pipeline, pipelines
         self.info = info
         self.settings = settings
         self.cancelled = threading.Event()
@@ -101,8 +100,9 @@ class Run:
         self._redactor = Redactor(secrets=settings.secrets(*(one.env for one in (pipeline, *pipelines.values()))))
         home = open_home(settings.home)
         self._replay = Replay.load(home, info.root_run)
+        journal = JournalWriter(home, root_run=info.root_run, run=info.run, tenant=info.tags.get(TENANT_TAG))
         with ExitStack() as opening:
-            self.journal = opening.enter_context(JournalWriter(home, root_run=info.root_run, run=info.run))
+            self.journal = opening.enter_context(journal)
             self._ledger = opening.enter_context(closing(Ledger(home)))
             self._providers = opening.enter_context(closing(Providers(settings, opened)))
             self._pins = self._pinned(home)
@@ -237,7 +237,6 @@ class Run:
             inputs=self._redactor.tree(self.inputs),
             trigger=self.info.trigger,
             recovery_of=self.info.tags.get(RECOVERY_TAG),
-            tenant=self.info.tags.get(TENANT_TAG),
             tags=dict(self.info.tags),
         )
 

@@ -14,7 +14,7 @@ from elexirion_dagster.errors import CAUSES, Cause, InputError
 from elexirion_dagster.settings import Settings
 from elexirion_dagster.store.home import open_home
 from elexirion_dagster.store.journal import JournalWriter
-from elexirion_dagster.tags import PIPELINE_TAG
+from elexirion_dagster.tags import PIPELINE_TAG, TENANT_TAG
 
 _End = Literal[DagsterEventType.RUN_SUCCESS, DagsterEventType.RUN_FAILURE, DagsterEventType.RUN_CANCELED]
 _ENDS: tuple[_End, ...] = (
@@ -35,7 +35,8 @@ def record_end(
     status, cause, message = how_it_ended(instance, run)
     record = instance.get_run_record_by_id(run.run_id)
     duration = record.end_time - record.start_time if record and record.end_time and record.start_time else None
-    with JournalWriter(open_home(settings.home), root_run=root_of(run), run=run.run_id) as journal:
+    home, tenant = open_home(settings.home), run.tags.get(TENANT_TAG)
+    with JournalWriter(home, root_run=root_of(run), run=run.run_id, tenant=tenant) as journal:
         journal.append("run_finished", durable=True, status=status, cause=cause, message=message, duration_s=duration)
     return status, cause, message
 

@@ -94,7 +94,7 @@ def _made(database: Path, fresh: Path) -> str | None:
         return None
     (head,) = _stamps(fresh) or ("",)
     if (stamps and head not in stamps) or (missing := _schema(fresh) - _schema(database)):
-        lacks = "" if stamps and head not in stamps else f", and lacks {sorted(missing)[0]}"
+        lacks = "" if stamps and head not in stamps else f", and lacks {min(missing)}"
         message = f"{database} was made by several programs at once: its schema has {len(stamps)} versions{lacks}"
         raise StorageError(message, mend=_way_out(database))
     with _connected(database) as connection:
@@ -108,8 +108,8 @@ def _made(database: Path, fresh: Path) -> str | None:
 
 def _way_out(database: Path) -> str:
     return (
-        f"End all programs that use it and move {database} to another folder; a new one is then made. Dagster's list of "
-        "runs or schedules in it is lost; journal, tables, findings and prompts are not."
+        f"End all programs that use it and move {database} to another folder; a new one is then made. What Dagster "
+        "lists of runs or schedules from it is lost; journal, tables, findings and prompts are not."
     )
 
 

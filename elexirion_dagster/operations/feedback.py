@@ -29,6 +29,7 @@ _SHOWN = 10
 _MAX_CHARS = 4_000
 _MAX_BYTES = 1_000_000
 _RUNS = "SELECT DISTINCT root_run FROM runs WHERE starts_with(run, ?) OR starts_with(root_run, ?) ORDER BY ALL"
+_TENANT = "SELECT any_value(tenant) FROM runs WHERE root_run = ?"
 _ANSWERS = """
 SELECT DISTINCT step_path, slot, pipeline, coalesce(status, 'unfinished') FROM outcomes
 WHERE root_run = ? AND call_status = 'replied' AND NOT is_fallback ORDER BY ALL
@@ -80,7 +81,8 @@ def say(settings: Settings, run: str, step: str, word: Word) -> Said:
     redactor = Redactor(secrets=[key.get_secret_value() for key in keys if key is not None])
     said = redactor.tree({"comment": word.comment, "expected": expected})
     day = f"feedback-{datetime.now(UTC):%Y-%m-%d}"
-    with JournalWriter(home, root_run=day, run=day) as journal:
+    ((tenant,),) = query(home, _TENANT, [root]).rows
+    with JournalWriter(home, root_run=day, run=day, tenant=tenant) as journal:
         place: dict[str, Json] = {"about": root, "pipeline": pipeline, "step": slot, "step_path": path}
         journal.append("feedback", durable=True, **place, score=score, **said)
     ingest(home)

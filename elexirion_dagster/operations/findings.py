@@ -102,7 +102,8 @@ def _journal(home: Home, findings: Sequence[Mapping[str, Json]], word: Word) -> 
     with JournalWriter(home, root_run=run, run=run) as journal:
         for one in findings:
             place = {name: one[name] for name in ("finding", "pipeline", "repo", "fingerprint", "path", "tool", "rule")}
-            journal.append("feedback", durable=True, **place, **said)
+            journal.append("feedback", durable=True, tenant=one["tenant"], **place, **said)
         for one, answer in answers:
             given: Record = {"name": f"finding {one['finding']}", "source": "finding", "value": score, "error": None}
-            journal.append("score", durable=True, **answer, **given, comment=said["comment"])
+            about = {"comment": said["comment"], "tenant": one["tenant"]}
+            journal.append("score", durable=True, **answer, **given, **about)

@@ -25,7 +25,7 @@ SELECT run, pipeline, cause, action, decided_at, time_to_recovery_s, CASE WHEN a
     WHEN succeeded IS NULL THEN 'under way' WHEN succeeded THEN 'succeeded' ELSE 'failed again' END AS state
 FROM recovery_times ORDER BY decided_at DESC LIMIT ?
 """
-_FIND = "SELECT root_run, run FROM recovery_times WHERE starts_with(run, ?)"
+_FIND = "SELECT root_run, run, tenant FROM recovery_times WHERE starts_with(run, ?)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ def listed(settings: Settings, *, limit: int) -> Rows:
 def show(beginning: str, settings: Settings) -> Shown:
     """Everything about one failed run. Raises InputError when there is none."""
     home = open_home(settings.home)
-    root_run, run = _find(home, beginning)
+    root_run, run, _ = _find(home, beginning)
     report, document = home.report(run) / NAME, candidate_file(home, run)
     names = ("pipeline", "cause", "message", "action", "reason", "change", "launches", "due_at", "max_recoveries")
     line = past(home, root_run).decided[run]
@@ -72,7 +72,7 @@ def show(beginning: str, settings: Settings) -> Shown:
 def adopt(beginning: str, settings: Settings) -> Adopted:
     """Take over a parked run, or a derived document as a pipeline of one's own; once. Raises InputError."""
     home = open_home(settings.home)
-    root_run, run = _find(home, beginning)
+    root_run, run, tenant = _find(home, beginning)
     with FileLock(home.path / "adopt.lock", mode=0o600):
         before = past(home, root_run)
         line = before.decided[run]
@@ -82,7 +82,7 @@ def adopt(beginning: str, settings: Settings) -> Adopted:
             mend = "Only parked runs and derived documents are adopted."
             raise InputError(f"{run} went on by itself ({line['action']}): there is nothing to adopt", mend=mend)
         file = _own_file(home, run, settings) if line["action"] == "derive" else None
-        with closing(JournalWriter(home, root_run=root_run, run=run)) as journal:
+        with closing(JournalWriter(home, root_run=root_run, run=run, tenant=tenant)) as journal:
             journal.append("adoption", durable=True, what=line["action"], file=str(file) if file else None)
     rule = None if file is None else f"- {json.dumps({'on': [line['cause']], 'run': file.stem})}"
     return Adopted(run, line["pipeline"], line["cause"], home.report(run) / NAME, file, rule)
@@ -103,10 +103,10 @@ def _own_file(home: Home, run: str, settings: Settings) -> Path:
     return file.resolve()
 
 
-def _find(home: Home, beginning: str) -> tuple[str, str]:
+def _find(home: Home, beginning: str) -> tuple[str, str, str | None]:
     ingest(home)
     rows = query(home, _FIND, [beginning]).rows
     if len(rows) != 1:
         told = f"{len(rows)} failed runs begin" if rows else "no failed run that was decided about begins"
         raise InputError(f"{told} with {beginning!r}", mend="`elexirion recoveries list` lists them.")
-    return str(rows[0][0]), str(rows[0][1])
+    return str(rows[0][0]), str(rows[0][1]), rows[0][2]

@@ -28,6 +28,7 @@ from elexirion_dagster.store.journal import JournalWriter
 from elexirion_dagster.store.nights.scan_history import found_in, scanned_by, states
 from elexirion_dagster.store.nights.scan_lock import refuse_if_busy
 from elexirion_dagster.store.nights.scans import known_files, next_night
+from elexirion_dagster.tags import TENANT_TAG
 
 if TYPE_CHECKING:
     from elexirion_dagster.operations.launch import Finished
@@ -184,7 +185,7 @@ def keep_unchanged(scan: Scan, settings: Settings) -> None:
     batch = Batch(commit=tree.commit, branch=tree.branch, files=(), night=scan.plan.night)
     target = target_of(scan.pipeline, complete_inputs(scan.pipeline, scan.inputs), batch)
     run = f"scan-{scan.plan.scan}"
-    with JournalWriter(home, root_run=run, run=run) as journal:
+    with JournalWriter(home, root_run=run, run=run, tenant=scan.pipeline.tags.get(TENANT_TAG)) as journal:
         for fields in lines(target, scan.plan.standard, ()) if target else ():
             journal.append("scanned", durable=True, **fields)
 

@@ -19,6 +19,7 @@ from elexirion_dagster.spec.changes import Change
 from elexirion_dagster.store.failures.recoveries import Past, past
 from elexirion_dagster.store.home import open_home
 from elexirion_dagster.store.journal import JournalWriter
+from elexirion_dagster.tags import TENANT_TAG
 
 
 def finder(known: Mapping[str, Path], runnable: Collection[str] | None = None) -> Find:
@@ -47,7 +48,8 @@ def recover(failed: Failed, settings: Settings, known: Mapping[str, Path], find:
     bound = _bound(failed, before, look)
     if plan.action == "park":
         write_report(home, failed, before, plan)
-    with JournalWriter(home, root_run=failed.root_run, run=failed.run) as journal:
+    tenant = failed.tags.get(TENANT_TAG)
+    with JournalWriter(home, root_run=failed.root_run, run=failed.run, tenant=tenant) as journal:
         journal.append("recovery", durable=True, **_line(failed), **plan.to_json(), max_recoveries=bound)
     return plan
 

@@ -25,6 +25,7 @@ from elexirion_dagster.store.nights import scan_projection
 
 _WAIT_S = 120
 _QUERY_S = 60
+_TENANTS = "SELECT run, any_value(tenant) FROM run_starts WHERE tenant IS NOT NULL GROUP BY run"
 _LINE_BYTES = 16 * 1024 * 1024
 _READ_ONLY: dict[str, str | bool | int | float | list[str]] = {
     "enable_external_access": "false",
@@ -216,6 +217,7 @@ class _Stage:
         self._types: dict[str, dict[str, str]] = {}
         self._outputs: dict[str, BinaryIO] = {}
         self._longest = _LINE_BYTES
+        self._tenants: dict[str, str] = {}
 
     def read(self, journal: Path) -> None:
         """Turn every whole line that is not in the tables yet into rows."""
@@ -223,6 +225,7 @@ class _Stage:
         for table, column, kind in self._connection.execute(sql).fetchall():
             self._types.setdefault(table, {})[column] = kind
         known = dict(self._connection.execute("SELECT file, next_byte FROM _files").fetchall())
+        self._tenants = dict(self._connection.execute(_TENANTS).fetchall())
         with ExitStack() as stack:
             for table in migrations.TABLES:
                 self._outputs[table] = stack.enter_context((self._folder / table).open("wb"))
@@ -243,13 +246,20 @@ class _Stage:
 
     def _take(self, line: Line) -> None:
         try:
-            rows = list(projection.rows(line.fields or {}))
+            rows = list(projection.rows(self._with_tenant(line.fields or {})))
         except (KeyError, TypeError, ValueError, AttributeError):
             self.skipped += 1
             return
         self.lines += 1
         for table, row in rows:
             self._put(table, row)
+
+    def _with_tenant(self, fields: dict[str, Json]) -> dict[str, Json]:
+        """Lines of before 0.2 name their tenant only where the run starts."""
+        run, tenant = fields.get("run"), fields.get("tenant")
+        if fields.get("kind") == "run_started" and isinstance(run, str) and isinstance(tenant, str):
+            self._tenants[run] = tenant
+        return {**fields, "tenant": self._tenants[run]} if tenant is None and run in self._tenants else fields
 
     def _put(self, table: str, row: projection.Row) -> None:
         data = projection.encode(row, self._types[table])

@@ -1,10 +1,11 @@
 """The journal: every run appends what happened to a file of its own; nothing is ever rewritten.
 
-A line is `{"v": 1, "kind": …, "ts": "…Z", "root_run": …, "run": …, …fields}`. The kinds of format 1 and their fields:
+A line is `{"v": 1, "kind": …, "ts": "…Z", "root_run": …, "run": …, …fields}`, with `tenant` where the run has one
+(its tag `elexirion/tenant`; before 0.2 in `run_started` only). The kinds of format 1 and their fields:
 
 | kind | fields |
 |---|---|
-| `run_started` | pipeline, pipeline_hash, description, inputs, trigger, recovery_of, tenant, tags |
+| `run_started` | pipeline, pipeline_hash, description, inputs, trigger, recovery_of, tags |
 | `pin` | name, value |
 | `intent` | call_id, path, request_hash, occurrence, attempt, provider, model, max_usd, max_tokens |
 | `reply` | call_id, path, request_hash, occurrence, provider, model, reply, prompt, inputs, prompt_version, cost_usd |
@@ -101,11 +102,11 @@ class JournalWriter:
     per line would make the threads of a fan-out hand the interpreter to and fro (0.3 ms an item, measured).
     """
 
-    def __init__(self, home: Home, *, root_run: str, run: str) -> None:
+    def __init__(self, home: Home, *, root_run: str, run: str, tenant: str | None = None) -> None:
         folder = home.journal / check_name(root_run)
         name = f"{check_name(run)}.{os.getpid()}"
         self.root_run = root_run
-        self._head = {"root_run": root_run, "run": run}
+        self._head = {"root_run": root_run, "run": run, **({} if tenant is None else {"tenant": tenant})}
         self._lock, self._file_lock = threading.Lock(), threading.Lock()
         self._waiting: list[bytes] = []
         self._appended = self._written = self._synced = 0

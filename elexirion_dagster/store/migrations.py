@@ -122,6 +122,18 @@ SELECT runs.pipeline, what, failures.cause, count(*) AS failures, max(failures.t
 FROM failures LEFT JOIN runs USING (root_run, run) GROUP BY ALL;
 """
 
+_TENANT_OF_RUN = """
+UPDATE {table} SET tenant = known.tenant FROM (
+    SELECT root_run, run, any_value(tenant) AS tenant FROM run_starts WHERE tenant IS NOT NULL GROUP BY ALL
+) AS known
+WHERE {table}.tenant IS NULL AND {table}.root_run = known.root_run AND {table}.run = known.run
+"""
+_TENANT_OF_SCANS = """
+UPDATE {table} SET tenant = known.tenant FROM (
+    SELECT pipeline, repo, arg_max(tenant, ts) AS tenant FROM batches WHERE tenant IS NOT NULL GROUP BY ALL
+) AS known
+WHERE {table}.pipeline = known.pipeline AND {table}.repo = known.repo
+"""
 
 _FIRST = ("_files", "run_starts", "run_ends", "run_outputs", "intents", "answers", "steps", "findings")
 TABLES = (*_FIRST, *scan_tables.LINES, *recovery_tables.LINES, *learning_tables.LINES)
@@ -158,6 +170,16 @@ def m006_nights(connection: "duckdb.DuckDBPyConnection") -> None:
     connection.execute(scan_tables.MARKS + scan_tables.SCANS)
 
 
+def m007_tenants(connection: "duckdb.DuckDBPyConnection") -> None:
+    """Say on every row whose run it was: lines of before said so of the run alone."""
+    connection.execute(scan_tables.TENANTS)
+    for table in TABLES:
+        if table not in ("_files", "run_starts"):
+            connection.execute(_TENANT_OF_RUN.format(table=table))
+    for table in ("files", "lives", "nights"):
+        connection.execute(_TENANT_OF_SCANS.format(table=table))
+
+
 MIGRATIONS: tuple[Callable[["duckdb.DuckDBPyConnection"], None], ...] = (
     m001_tables,
     m002_views,
@@ -165,6 +187,7 @@ MIGRATIONS: tuple[Callable[["duckdb.DuckDBPyConnection"], None], ...] = (
     m004_recoveries,
     m005_learning,
     m006_nights,
+    m007_tenants,
 )
 
 

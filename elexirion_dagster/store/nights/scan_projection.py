@@ -26,11 +26,13 @@ WITH said AS (
     SELECT root_run, count(*) AS lines FROM looks GROUP BY ALL
 ), runs_of AS (
     SELECT pipeline, repo, coalesce(night::VARCHAR, root_run) AS night, coalesce(max(night), 0) AS number, root_run,
-        coalesce(min(ts), {_LONG_AGO}) AS started_at, coalesce(max(ts), {_LONG_AGO}) AS finished_at, count(*) AS lines
+        coalesce(min(ts), {_LONG_AGO}) AS started_at, coalesce(max(ts), {_LONG_AGO}) AS finished_at, count(*) AS lines,
+        max(tenant) AS tenant
     FROM batches GROUP BY ALL
 )
 SELECT pipeline, repo, night, max(number) AS number, min(started_at)::VARCHAR AS started_at,
-    max(finished_at)::VARCHAR AS finished_at, sum(runs_of.lines + coalesce(said.lines, 0))::BIGINT AS lines
+    max(finished_at)::VARCHAR AS finished_at, max(tenant) AS tenant,
+    sum(runs_of.lines + coalesce(said.lines, 0))::BIGINT AS lines
 FROM runs_of LEFT JOIN said USING (root_run)
 GROUP BY ALL ORDER BY pipeline, repo, number, started_at, night
 """  # noqa: S608  a constant of ours
@@ -83,8 +85,9 @@ def _bring_up(
     for position, facts in enumerate(order[first:], start=first + 1):
         tally = fold(_night(connection, scope, position, facts["night"]), files, lives)
         yield "nights", {**facts, **tally, "position": position}
-    yield from _save(connection, "files", scope, files)
-    yield from _save(connection, "lives", scope, lives)
+    tenant = order[-1]["tenant"]
+    yield from _save(connection, "files", scope, files, tenant)
+    yield from _save(connection, "lives", scope, lives, tenant)
 
 
 def _load(connection: "duckdb.DuckDBPyConnection", table: str, scope: _Scope) -> Known:
@@ -95,14 +98,14 @@ def _load(connection: "duckdb.DuckDBPyConnection", table: str, scope: _Scope) ->
 
 
 def _save(
-    connection: "duckdb.DuckDBPyConnection", table: str, scope: _Scope, known: Known
+    connection: "duckdb.DuckDBPyConnection", table: str, scope: _Scope, known: Known, tenant: str | None
 ) -> Iterator[tuple[str, Row]]:
-    """Replace the rows that changed."""
+    """Replace the rows that changed; they are the tenant's whose scan was the last."""
     key = _KEYS[table]
     sql = f"DELETE FROM {table} WHERE pipeline = ? AND repo = ? AND {key} IN (SELECT unnest(?::VARCHAR[]))"  # noqa: S608  ours
     connection.execute(sql, [*scope, sorted(known.changed)])
     for name in sorted(known.changed & known.rows.keys()):
-        yield table, {**known.rows[name], "pipeline": scope[0], "repo": scope[1]}
+        yield table, {**known.rows[name], "pipeline": scope[0], "repo": scope[1], "tenant": tenant}
 
 
 def _night(connection: "duckdb.DuckDBPyConnection", scope: _Scope, position: int, name: str) -> Night:

@@ -51,7 +51,7 @@ CREATE TABLE nights (
 """
 
 _STATES = """
-CREATE VIEW finding_states AS
+CREATE OR REPLACE VIEW finding_states AS
 WITH newest AS (
     SELECT pipeline, repo, max(position) AS position FROM nights GROUP BY ALL
 ), said AS (
@@ -94,7 +94,7 @@ SELECT finding, fingerprint, pipeline, repo, path, line, "column", end_line, end
         ELSE 'open' END AS state,
     first_seen, last_seen, fixed_at, nights, fixed_night = position AS fixed_tonight, first_night = position AS is_new,
     verdict, comment, hidden.by AS suppressed_by, hidden.owner AS owner, hidden.reason AS reason,
-    hidden.expires AS expires, known_as, paths
+    hidden.expires AS expires, known_as, paths{tenant}
 FROM judged;
 """
 
@@ -128,7 +128,14 @@ CREATE TABLE line_marks (
 );
 """
 
+TENANTS = (
+    "".join(f"ALTER TABLE {table} ADD COLUMN tenant VARCHAR;" for table in ("batch_files", "files", "lives", "nights"))
+    + _STATES.replace("{tenant}", ", tenant")
+    + SCANS
+)
+"""Columns for whose the scans are, and the views that show them."""
+
 LINES = ("line_marks", "looks", "unread", "batches", "batch_files", "suppressions", "feedback")
 """What ingest fills from lines."""
 
-CREATE = _LINES + _FOLDED + _STATES + SCANS
+CREATE = _LINES + _FOLDED + _STATES.replace("{tenant}", "") + SCANS
