@@ -1,10 +1,14 @@
 """Key-shaped strings and the user's own patterns out of everything that is sent or kept."""
 
 import functools
+import json
 import re
+import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.resources import files
 from typing import Any
+from urllib.parse import quote
 
 import re2  # type: ignore[import-untyped]  # google-re2 ships no types
 
@@ -26,14 +30,46 @@ _VALUE = (
 
 
 @dataclass(frozen=True)
-class _Rule:
-    """One kind of secret: `words`, one of which must occur before the pattern is tried; its only filled group goes."""
+class Kind:
+    """One row of secret_kinds.toml: what is masked as `[redacted:<name>]`, and cases that a test runs.
 
-    kind: str
-    words: tuple[str, ...]
+    `masked` are texts with a secret: what stands before it, its parts, what stands after it. `kept` stay as they are.
+    """
+
+    name: str
     pattern: str
+    hints: tuple[str, ...] = ()
     is_secret: Callable[[str], bool] = lambda _: True
-    named: bool = False
+    is_named: bool = False
+    masked: tuple[tuple[str, ...], ...] = ()
+    kept: tuple[str, ...] = ()
+
+
+@functools.cache
+def kinds() -> tuple[Kind, ...]:
+    """Every kind of secret that is known by its shape or its name, in the order in which they are looked for."""
+    text = files("elexirion_dagster").joinpath("secret_kinds.toml").read_text(encoding="utf-8")
+    return tuple(_kind(row) for row in tomllib.loads(text)["secret"])
+
+
+def _kind(row: Mapping[str, Any]) -> Kind:
+    names = row.get("names")
+    return Kind(
+        name=row["kind"],
+        pattern=row["pattern"] if names is None else _assigned_to(names),
+        hints=tuple(row["hints"]),
+        is_secret=_CHECKS[row.get("check", "any" if names is None else "literal")],
+        is_named=names is not None,
+        masked=tuple(tuple(parts) for parts in row["masked"]),
+        kept=tuple(row["kept"]),
+    )
+
+
+def _assigned_to(names: str) -> str:
+    """Match a quoted value that is assigned to, defaulted to or compared with such a name."""
+    annotation = r"(?:[ \t]*:[ \t]*[A-Za-z_][A-Za-z0-9_.|\[\] ]*)?"
+    sign = r"[ \t]*(?:={1,3}|!==?|:=|=>|:)[ \t]*"
+    return rf"""(?i)(?:{names}){_SUFFIX}\\?["'\]]*{annotation}{sign}[rbuf]?{_VALUE}"""
 
 
 def _has_digit(value: str) -> bool:
@@ -50,78 +86,12 @@ def _is_token(value: str) -> bool:
     return long_enough and _is_literal(value) and not re.search(r"\s", value)
 
 
-def _named(kind: str, names: str, words: tuple[str, ...], is_secret: Callable[[str], bool] = _is_literal) -> _Rule:
-    """Match a quoted value that is assigned to, defaulted to or compared with such a name."""
-    annotation = r"(?:[ \t]*:[ \t]*[A-Za-z_][A-Za-z0-9_.|\[\] ]*)?"
-    sign = r"[ \t]*(?:={1,3}|!==?|:=|=>|:)[ \t]*"
-    return _Rule(
-        kind,
-        words,
-        rf"""(?i)(?:{names}){_SUFFIX}\\?["'\]]*{annotation}{sign}[rbuf]?{_VALUE}""",
-        is_secret,
-        named=True,
-    )
-
-
-_RULES: tuple[_Rule, ...] = (
-    _Rule(
-        "private_key",
-        ("private key",),
-        r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----((?:[^-]|-[^-])*)-----END [A-Z0-9 ]*PRIVATE KEY",
-    ),
-    _Rule(
-        "private_key",
-        ("private key",),
-        r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----((?:(?:\s|\\n)*[A-Za-z0-9+/=]{16,})+)",
-    ),
-    _Rule("url_credentials", ("://",), r"""://[^\s:/@"'<>]*:([^\s/@"'<>]+)@""", _is_literal),
-    _Rule("url_credentials", ("://",), r"://([A-Za-z0-9_-]{20,})@"),
-    _Rule("anthropic_key", ("sk-ant-",), r"\b(sk-ant-[A-Za-z0-9_-]{10,})"),
-    _Rule("openai_key", ("sk-",), r"\b(sk-(?:(?:proj|svcacct|admin|or-v1)-[A-Za-z0-9_-]{20,}|[A-Za-z0-9]{20,}))"),
-    _Rule("google_key", ("aiza",), r"\b(AIza[A-Za-z0-9_-]{30,})"),
-    _Rule("aws_access_key", ("akia", "asia"), r"\b((?:AKIA|ASIA)[A-Z0-9]{16})\b"),
-    _Rule(
-        "aws_secret_key",
-        ("secret",),
-        r"""(?i)aws_?secret_?(?:access_?)?(?:key)?["'\]]*\s*(?:=|:)\s*["']?([A-Za-z0-9/+]{40})""",
-    ),
-    _Rule(
-        "github_token",
-        ("ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_"),
-        r"\b(gh[pousr]_[A-Za-z0-9]{20,}|github_pat_[A-Za-z0-9_]{20,})",
-    ),
-    _Rule(
-        "gitlab_token",
-        ("glpat-", "glptt-", "gldt-", "glrt-", "glcbt-", "glft-", "glsoat-", "gloas-", "glimt-", "glagent-"),
-        r"\b(gl(?:pat|ptt|dt|rt|cbt|ft|soat|oas|imt|agent)-[A-Za-z0-9_.-]{20,})",
-    ),
-    _Rule("slack_token", ("xox", "xapp-"), r"\b((?:xox[abeoprs]|xapp)-[A-Za-z0-9-]{10,})"),
-    _Rule("slack_webhook", ("hooks.slack.com",), r"hooks\.slack\.com/services/([A-Za-z0-9/]{20,})"),
-    _Rule(
-        "stripe_key",
-        ("_live_", "_test_", "whsec_"),
-        r"\b((?:sk|rk|pk)_(?:live|test)_[A-Za-z0-9]{16,}|whsec_[A-Za-z0-9+/=]{24,})",
-    ),
-    _Rule("npm_token", ("npm_",), r"\b(npm_[A-Za-z0-9]{30,})"),
-    _Rule("pypi_token", ("pypi-",), r"\b(pypi-AgE[A-Za-z0-9_-]{20,})"),
-    _Rule("jwt", ("eyj",), r"\b(eyJ[A-Za-z0-9_-]{5,}\.eyJ[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]*)"),
-    _Rule("bearer_token", ("bearer",), r"(?i)\bbearer\s+([A-Za-z0-9._~+/-]{16,}=*)", _has_digit),
-    _Rule(
-        "authorization",
-        ("authorization",),
-        r"""(?i)\bauthorization["']?\s*[:=]\s*["']?(?:basic|token)\s+([A-Za-z0-9+/=_.-]{8,})""",
-    ),
-    _named("password", "password|passwd|passphrase|pwd", ("passw", "passphrase", "pwd")),
-    _named("token", "token", ("token",), _is_token),
-    _named("api_key", "(?:api|access|auth|private|encryption|signing)[_-]?key", ("key",)),
-    _named("secret", "secret|credential", ("secret", "credential")),
-    _Rule(
-        "secret",
-        ("passw", "secret", "token", "key"),
-        r"(?m)^(?:export[ \t]+)?[A-Z0-9_]*(?:PASSWORD|PASSWD|SECRET|TOKEN|API_?KEY|ACCESS_?KEY|PRIVATE_?KEY)[A-Z0-9_]*"
-        r"=([^\s\"'`$%{}()\[\]<>;,]{4,})[ \t\r]*$",
-    ),
-)
+_CHECKS: Mapping[str, Callable[[str], bool]] = {
+    "any": lambda _: True,
+    "digit": _has_digit,
+    "literal": _is_literal,
+    "token": _is_token,
+}
 
 
 class Redactor:
@@ -131,20 +101,29 @@ class Redactor:
     """
 
     def __init__(self, *, secrets: Sequence[str] = (), patterns: Sequence[str] = ()) -> None:
-        known = sorted({secret for secret in secrets if len(secret) >= _MIN_SECRET_CHARS}, key=len, reverse=True)
+        given = [secret for secret in secrets if len(secret) >= _MIN_SECRET_CHARS]
+        known = sorted({spelled for secret in given for spelled in _spellings(secret)}, key=len, reverse=True)
         self._secrets = tuple(known)
         own = [_own("secret", "|".join(map(re2.escape, known)))] if known else []
         self._own = (*own, *(_own("pattern", pattern) for pattern in patterns))
 
     def text(self, value: str) -> str:
         """Redact one text, in time linear in its length."""
-        for rule, pattern in self._own:
-            if rule.kind != "secret" or any(secret in value for secret in self._secrets):
-                value = _apply(rule, pattern, value)
-        words = _words()
-        for at in sorted({words.rules[found] for found in words.set.Match(_matchable(value)) or ()}):
-            rule, pattern = _compiled_rules()[at]
-            value = _apply(rule, pattern, value)
+        for _ in kinds():  # a key that stood right after another one is seen once that is masked
+            redacted = self._once(value)
+            if redacted == value:
+                break
+            value = redacted
+        return value
+
+    def _once(self, value: str) -> str:
+        for kind, pattern in self._own:
+            if kind.name != "secret" or any(secret in value for secret in self._secrets):
+                value = _apply(kind, pattern, value)
+        hints = _hints()
+        for at in sorted({hints.kinds[found] for found in hints.set.Match(_matchable(value)) or ()}):
+            kind, pattern = _compiled()[at]
+            value = _apply(kind, pattern, value)
         return value
 
     def settled_lines(self, begun: str) -> list[str]:
@@ -158,63 +137,91 @@ class Redactor:
 
     def tree(self, value: Json) -> Json:
         """Redact every string inside lists and maps, keys and values that stand under a secret's name included."""
+        return self.masked(value)[0]
+
+    def masked(self, value: Json, keep: Callable[[str], bool] = lambda _: False) -> tuple[Json, list[str]]:
+        """The same tree redacted, and the places where something was: `keys[2].name`, each without its secret.
+
+        Strings that `keep` says yes to stay as they are.
+        """
+        places: list[str] = []
+        return self._masked(value, "", keep, places), places
+
+    def _masked(self, value: Json, at: str, keep: Callable[[str], bool], places: list[str]) -> Json:
         if isinstance(value, str):
-            return self.text(value)
+            text = self.text(value)
+            if text == value or keep(value):
+                return value
+            places.append(at)
+            return text
         if isinstance(value, list | tuple):
-            return [self.tree(item) for item in value]
+            return [self._masked(item, f"{at}[{index}]", keep, places) for index, item in enumerate(value)]
         if isinstance(value, Mapping):
-            return self._map(value)
+            return self._map(value, at, keep, places)
         return value
 
-    def _map(self, value: Mapping[str, Json]) -> dict[str, Json]:
+    def _map(
+        self, value: Mapping[str, Json], at: str, keep: Callable[[str], bool], places: list[str]
+    ) -> dict[str, Json]:
         redacted: dict[str, Json] = {}
         for key, item in value.items():
-            name = self.text(key)
+            name = self.text(key) if isinstance(key, str) else key
+            if name != key:
+                places.append(f"the key {name}" if not at else f"a key of {at}")
             if name in redacted:
                 name = f"{name} {len(redacted)}"
-            rule = _rule_of_name(key) if isinstance(item, str) else None
-            hidden = rule is not None and rule.is_secret(item)
-            redacted[name] = f"[redacted:{rule.kind}]" if rule and hidden else self.tree(item)
+            inner = f"{at}.{name}" if at else str(name)
+            kind = _kind_of_name(key) if isinstance(key, str) and isinstance(item, str) else None
+            if kind is not None and kind.is_secret(item) and not keep(item):
+                redacted[name] = f"[redacted:{kind.name}]"
+                places.append(inner)
+            else:
+                redacted[name] = self._masked(item, inner, keep, places)
         return redacted
 
 
-def _own(kind: str, pattern: str) -> tuple[_Rule, Any]:
-    """Compile a rule of the caller's; marks that stand already are passed over as a whole."""
-    return _Rule(kind, (), pattern), _compile(f"(?:{_MARK})|({pattern})")
+def _spellings(secret: str) -> set[str]:
+    """A secret as it is, inside a URL, and inside JSON."""
+    return {secret, quote(secret, safe=""), json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]}
+
+
+def _own(name: str, pattern: str) -> tuple[Kind, Any]:
+    """Compile a kind of the caller's; marks that stand already are passed over as a whole."""
+    return Kind(name, pattern), _compile(f"(?:{_MARK})|({pattern})")
 
 
 @functools.cache
-def _compiled_rules() -> tuple[tuple[_Rule, Any], ...]:
-    return tuple((rule, _compile(rule.pattern)) for rule in _RULES)
+def _compiled() -> tuple[tuple[Kind, Any], ...]:
+    return tuple((kind, _compile(kind.pattern)) for kind in kinds())
 
 
 @dataclass(frozen=True)
-class _Words:
-    """All words of all rules as one automaton; `rules` maps its entries to the rules."""
+class _Hints:
+    """All hints of all kinds as one automaton; `kinds` maps its entries to the kinds."""
 
     set: Any
-    rules: tuple[int, ...]
+    kinds: tuple[int, ...]
 
 
 @functools.cache
-def _words() -> _Words:
-    words = re2.Set.SearchSet(_options())
-    rules = []
-    for at, rule in enumerate(_RULES):
-        for word in rule.words:
-            words.Add("(?i)" + re2.escape(word))
-            rules.append(at)
-    words.Compile()
-    return _Words(words, tuple(rules))
+def _hints() -> _Hints:
+    hints = re2.Set.SearchSet(_options())
+    found = []
+    for at, kind in enumerate(kinds()):
+        for hint in kind.hints:
+            hints.Add(hint)
+            found.append(at)
+    hints.Compile()
+    return _Hints(hints, tuple(found))
 
 
 @functools.lru_cache(maxsize=1_000)
-def _rule_of_name(name: str) -> _Rule | None:
-    """Find the rule that a field of this name falls under, if any."""
-    line = f'{name[:200]} = "x"'
-    for rule, pattern in _compiled_rules():
-        if rule.named and pattern.search(line):
-            return rule
+def _kind_of_name(name: str) -> Kind | None:
+    """Find the kind that a field of this name falls under, if any."""
+    line = f'{_matchable(name[:200])} = "x"'
+    for kind, pattern in _compiled():
+        if kind.is_named and pattern.search(line):
+            return kind
     return None
 
 
@@ -232,15 +239,15 @@ def _compile(pattern: str) -> Any:
         raise InputError(f"the redaction pattern {pattern!r} is not RE2: {reason}") from error
 
 
-def _apply(rule: _Rule, pattern: Any, text: str) -> str:
+def _apply(kind: Kind, pattern: Any, text: str) -> str:
     pieces: list[str] = []
     end = 0
     for match in pattern.finditer(_matchable(text)):
         spans = (match.span(group) for group in range(1, pattern.groups + 1))
         start, stop = next((span for span in spans if span[0] >= 0), (0, 0))
         value = text[start:stop]
-        if value and rule.is_secret(value) and not _is_marked(text, match.start(), start, stop):
-            pieces += [text[end:start], _mark(rule.kind, value)]
+        if value and kind.is_secret(value) and not _is_marked(text, match.start(), start, stop):
+            pieces += [text[end:start], _mark(kind.name, value)]
             end = stop
     return "".join([*pieces, text[end:]]) if pieces else text
 
