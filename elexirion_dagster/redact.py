@@ -109,11 +109,11 @@ class Redactor:
 
     def text(self, value: str) -> str:
         """Redact one text, in time linear in its length."""
-        for _ in kinds():  # a key that stood right after another one is seen once that is masked
+        for _ in kinds():
             redacted = self._once(value)
-            if redacted == value:
-                break
-            value = redacted
+            if redacted == value or not _has_glued_mark(redacted):
+                return redacted
+            value = redacted  # a key that stood right beside another one is seen once that is masked
         return value
 
     def _once(self, value: str) -> str:
@@ -267,6 +267,14 @@ def _is_marked(text: str, first: int, start: int, stop: int) -> bool:
         return True
     marks = [mark.span() for mark in _IS_MARK.finditer(window)]
     return any(begin < edge - low < end for begin, end in marks for edge in (first, start, stop))
+
+
+def _has_glued_mark(text: str) -> bool:
+    """Whether a letter or digit stands right beside a mark."""
+    return any(
+        text[max(mark.start() - 1, 0) : mark.start()].isalnum() or text[mark.end() : mark.end() + 1].isalnum()
+        for mark in _IS_MARK.finditer(text)
+    )
 
 
 def _mark(kind: str, value: str) -> str:
