@@ -24,7 +24,7 @@ from elexirion_dagster.records import (
 )
 from elexirion_dagster.redact import Redactor
 from elexirion_dagster.reservations import Allowance, Reservation, Reservations
-from elexirion_dagster.spec.base import Retry
+from elexirion_dagster.spec.base import CALL_CAUSES, Retry
 from elexirion_dagster.store.accounts.turns import NoTurn, Patience, Turn, Turns
 from elexirion_dagster.store.journal import JournalWriter
 from elexirion_dagster.store.replay import Replay, reply_to_json
@@ -317,9 +317,10 @@ class Calls:
 def _wait_s(retry: Retry, error: ProviderError, attempt: int, deadline: float | None) -> float | None:
     """Seconds to wait before the next attempt, or None when there is to be none.
 
-    A server that asks for a longer wait than `retry.max_s`, or than there is time, is not waited for.
+    A server that asks for a longer wait than `retry.max_s`, or than there is time, is not waited for. Other causes than
+    CALL_CAUSES are left to the step around the call, so that no cause is retried twice over.
     """
-    if error.cause not in retry.on or attempt >= retry.max_attempts:
+    if error.cause not in CALL_CAUSES or error.cause not in retry.on or attempt >= retry.max_attempts:
         return None
     wait_s = max(retry.wait_s(attempt), error.retry_after_s or 0.0)
     if wait_s > max(retry.max_s, retry.wait_s(attempt)) or (

@@ -12,7 +12,6 @@ from datetime import UTC, datetime
 from elexirion_dagster.errors import Cancelled, ElexirionError, StorageError
 from elexirion_dagster.records import Json, StepResult
 from elexirion_dagster.recovery.asked import NO_RECOVERY, Recovery
-from elexirion_dagster.spec.base import CALL_CAUSES
 from elexirion_dagster.spec.changes import changed_step
 from elexirion_dagster.spec.children import NO_PIPELINES, Pipelines, reached
 from elexirion_dagster.spec.llm import LlmStep
@@ -164,14 +163,13 @@ def _once(step: Step, ctx: StepContext) -> StepResult:
 def _wait_s(step: Step, ctx: StepContext, result: StepResult, attempt: int) -> float | None:
     """Seconds until the whole step is tried again; None when it is not: wrong cause, too often, too late.
 
-    A model call repeats its own causes itself. A composite is never repeated, its parts have been one by one: to do
-    them all again would be to pay again for those that came out well.
+    A composite is never repeated, its parts have been one by one: to do them all again would be to pay again for those
+    that came out well.
     """
     retry = step.retry or ctx.shared.retry
-    own = step.retry is not None and step.type != "llm"
     if result.error is None or result.error.cause not in retry.on or attempt >= retry.max_attempts:
         return None
-    if is_composite(step) or (not own and result.error.cause in CALL_CAUSES):
+    if is_composite(step) or not step.may_repeat(result.error.cause):
         return None
     wait_s = retry.wait_s(attempt)
     late = ctx.deadline is not None and time.monotonic() + wait_s >= ctx.deadline

@@ -4,10 +4,13 @@ import time
 
 import pytest
 
-from elexirion_dagster.errors import Cancelled
+from elexirion_dagster.errors import CAUSES, Cancelled
 from elexirion_dagster.providers.base import ProviderError
 from elexirion_dagster.providers.fake import Rule
 from elexirion_dagster.records import Usage
+from elexirion_dagster.spec.steps import STEP_MODELS
+from elexirion_dagster.steps import sql
+from elexirion_dagster.steps.context import StepContext
 
 COUNT = (
     "import os, sys; n = int(open('n').read()) + 1 if os.path.exists('n') else 1; open('n', 'w').write(str(n));"
@@ -52,6 +55,73 @@ def test_the_pipeline_s_retry_repeats_parts_not_the_composite_around_them(one):
     text = f"retry: {{max_attempts: 2, on: [command_failed], initial_s: 0}}\nsteps: [{json.dumps(outer)}]"
     result = one(text)
     assert result.results[0]["c"]["text"] == "2\n"
+
+
+def document(*steps, **keys):
+    return "".join(f"{key}: {json.dumps(value)}\n" for key, value in {**keys, "steps": steps}.items())
+
+
+FAILING = {
+    "command": {"run": ["sh", "-c", "exit 3"]},
+    "set": {"vars": {"x": "{{ 1 / 0 }}"}},
+    "files": {"read": {"path": "missing.txt"}},
+    "sql": {"tables": {"t": "{{ 1 / 0 }}"}, "query": "SELECT 1"},
+    "transform": {"from": "{{ 1 / 0 }}", "ops": [{"limit": 1}]},
+    "analyze": {"paths": "{{ 1 / 0 }}"},
+    "query": {"root": "missing", "symbols": {}},
+    "llm": {"prompt": "{{ 1 / 0 }}"},
+}
+
+
+def test_every_leaf_step_type_is_tried_by_the_retry_tests():
+    composite = {"for_each", "while", "switch", "pipeline"}
+    assert FAILING.keys() == STEP_MODELS.keys() - composite
+
+
+@pytest.mark.parametrize("kind", FAILING)
+def test_the_pipeline_s_retry_holds_for_every_leaf_step_type_and_the_step_s_own_goes_first(start, kind):
+    retry = {"max_attempts": 3, "on": list(CAUSES), "initial_s": 0}
+    said = {"name": "s", "type": kind, **FAILING[kind], "continue_on_error": True}
+    own = {**said, "name": "t", "retry": {**retry, "max_attempts": 2}}
+    rehearsed = start(document(said, own, model="fake", retry=retry))
+    assert {result.status for result in rehearsed.all().values()} == {"failed"}
+    assert {line["step"]: line["attempts"] for line in rehearsed.lines("step")} == {"s": 3, "t": 2}
+
+
+def test_the_pipeline_s_retry_repeats_a_query_that_timed_out(start, monkeypatch):
+    monkeypatch.setattr(sql, "_MOST_S", 0.2)
+    query = "SELECT count(*) FROM range(100000000) a, range(100000000) b"
+    step = {"name": "s", "type": "sql", "tables": {"t": [{"x": 1}]}, "query": query}
+    retry = {"max_attempts": 2, "on": ["timeout"], "initial_s": 0}
+    rehearsed = start(document(step, retry=retry))
+    assert rehearsed.all()["s"].error.cause == "timeout"
+    assert [line["attempts"] for line in rehearsed.lines("step")] == [2]
+
+
+@pytest.mark.parametrize(
+    ("keys", "attempts"),
+    [({}, 1), ({"effects": "read"}, 2), ({"retry": {"max_attempts": 2, "on": ["timeout"], "initial_s": 0}}, 2)],
+    ids=["it writes", "it only reads", "its own retry says so"],
+)
+def test_a_program_that_was_cut_short_is_repeated_only_where_that_is_safe(start, monkeypatch, keys, attempts):
+    monkeypatch.setattr(StepContext.time_left_s, "__defaults__", (0.3,))
+    step = {"name": "c", "type": "command", "run": ["sh", "-c", "echo x >> begun; sleep 60"], **keys}
+    retry = {"max_attempts": 2, "on": ["timeout"], "initial_s": 0}
+    rehearsed = start(document(step, retry=retry))
+    assert rehearsed.all()["c"].error.cause == "timeout"
+    begun = rehearsed.home.workspace(rehearsed.run.info.root_run) / "begun"
+    assert begun.read_text() == "x\n" * attempts
+
+
+@pytest.mark.parametrize("cause", ["overloaded", "timeout", "auth", "refused"])
+@pytest.mark.parametrize("place", ["pipeline", "step"])
+def test_a_model_call_is_not_retried_by_its_step_as_well(start, cause, place):
+    retry = {"max_attempts": 3, "on": [cause], "initial_s": 0}
+    step = {"name": "ask", "type": "llm", "prompt": "go", **({"retry": retry} if place == "step" else {})}
+    whole = {"retry": retry} if place == "pipeline" else {}
+    rehearsed = start(document(step, model="fake", **whole), rules=[Rule(error=ProviderError("no", cause=cause))])
+    assert rehearsed.all()["ask"].error.cause == cause
+    assert len(rehearsed.fake.requests) == 3
 
 
 def test_a_repeated_step_costs_what_all_attempts_cost(one):

@@ -17,6 +17,8 @@ MAP, OTHER = Tag("map"), Tag("other")
 BY_FORM = Discriminator(lambda value: "map" if isinstance(value, dict | BaseModel) else "other")
 CALL_CAUSES: tuple[Cause, ...] = ("overloaded", "rate_limited", "timeout", "connection")
 """Causes that a model call retries by itself; every other cause in `retry.on` repeats the whole step."""
+CUT_SHORT: tuple[Cause, ...] = ("timeout", "connection")
+"""Causes that end a step in the middle: nobody knows how much of its work was done."""
 
 
 class Spec(BaseModel):
@@ -75,6 +77,8 @@ class StepBase(Spec):
     """The fields that hold templates, at any depth."""
     conditions: ClassVar[tuple[str, ...]] = ("when",)
     """The fields that hold one condition each."""
+    retried_inside: ClassVar[tuple[Cause, ...]] = ()
+    """Causes that the runner of this type retries by itself; they never repeat the whole step."""
 
     name: Name
     """Unique name; `steps.<name>` in templates and the op's name in Dagster."""
@@ -87,7 +91,7 @@ class StepBase(Spec):
     effects: Effect | None = None
     """What the step does to the world, where the default for its type is wrong."""
     retry: Retry | None = None
-    """Overrides the pipeline's `retry` for this step; on a composite it repeats the whole."""
+    """Replaces the pipeline's `retry` for this step. Steps made of steps take none: their parts have their own."""
     timeout_s: float | None = Field(default=None, gt=0, le=86_400)
     """Seconds this step may take in all."""
     budget: Budget | None = None
@@ -100,6 +104,16 @@ class StepBase(Spec):
     def default_effect(self) -> Effect:
         """What a step of this type does to the world unless `effects` says otherwise."""
         return "pure"
+
+    def may_repeat(self, cause: Cause) -> bool:
+        """Whether a failure with this cause may repeat the whole step, provided that a `retry` names the cause.
+
+        A step that writes and was cut short may be half done, and is repeated only where its own `retry` says so.
+        """
+        if cause in self.retried_inside:
+            return False
+        writes = (self.effects or self.default_effect()) == "write"
+        return self.retry is not None or not (writes and cause in CUT_SHORT)
 
     def template_values(self) -> list[tuple[str, Json]]:
         """The (field, value) pairs that hold templates; values may be nested lists and maps of strings."""

@@ -4,8 +4,9 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from elexirion_dagster.errors import Cause
 from elexirion_dagster.records import Json
-from elexirion_dagster.spec.base import Effect, Model, Spec, StepBase
+from elexirion_dagster.spec.base import CALL_CAUSES, Effect, Model, Spec, StepBase
 from elexirion_dagster.spec.conversation import AnySession, AnyTool, Fallback, Programs, Session, Turn
 from elexirion_dagster.spec.learning import Optimize
 from elexirion_dagster.spec.output import json_schema
@@ -28,6 +29,7 @@ class LlmStep(StepBase):
     """Ask a model. `system` and `examples` are the slot that optimisation may rewrite; `prompt`, `messages` never."""
 
     templates: ClassVar[tuple[str, ...]] = ("prompt", "messages", "fallback")
+    retried_inside: ClassVar[tuple[Cause, ...]] = CALL_CAUSES
 
     type: Literal["llm"]
     model: Model | None = None
