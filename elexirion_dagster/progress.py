@@ -18,17 +18,21 @@ class Progress:
         self._streams = streams
         self._told = 0.0
         self._last: dict[str, float] = {}
+        self._said: dict[str, tuple[int, int, int, str | None]] = {}
         self._lock = threading.Lock()
 
     def __call__(self, path: str, done: int, failed: int, total: int, note: str | None) -> None:
-        """Say how many of the parts at a path are done and failed; of the step itself the last one is always said."""
+        """Say how many of the parts at a path are done and failed, nothing twice; the step's own last one always."""
         with self._lock:
-            now = time.monotonic()
+            now, said = time.monotonic(), (done, failed, total, note)
+            if self._said.get(path) == said:
+                return
             inner = "." in path
             before = self._told if inner else self._last.get(path, 0.0)
             if (inner or done < total) and now - before < EVERY_S:
                 return
             self._last[path] = self._told = now
+            self._said[path] = said
         self._journal.append("progress", path=path, done=done, failed=failed, total=total, note=note)
         if self._listen is not None:
             tail = f", {failed} failed" if failed else ""

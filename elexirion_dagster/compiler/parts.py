@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 
 import dagster as dg
 
-from elexirion_dagster.compiler.resources import root_of
+from elexirion_dagster.compiler.ends import root_of
 from elexirion_dagster.steps.part import Part, covered
 from elexirion_dagster.tags import PART_TAG, RECOVERY_TAG, ROOT_RUN_TAG
 

@@ -12,12 +12,12 @@ from dagster._core.errors import DagsterExecutionInterruptedError
 from dagster._core.events import DagsterEventType
 from dagster._core.execution.stats import StepEventStatus
 
+from elexirion_dagster.compiler.ends import how_it_ended, root_of
 from elexirion_dagster.compiler.kept import kept_instance
 from elexirion_dagster.compiler.metadata import of_outputs, of_result
 from elexirion_dagster.compiler.ops import Finish, step_failure
 from elexirion_dagster.compiler.parts import split_run
-from elexirion_dagster.compiler.resources import RUN, Unopened, Wanted, failure, opened, opened_for, root_of
-from elexirion_dagster.compiler.sensors import how_it_ended
+from elexirion_dagster.compiler.resources import RUN, Unopened, Wanted, failure, opened, opened_for
 from elexirion_dagster.errors import Cancelled, ElexirionError, InputError, StorageError
 from elexirion_dagster.records import Json, StepResult
 from elexirion_dagster.recovery.candidates import verified

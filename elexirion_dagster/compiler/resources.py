@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import dagster as dg
 
 from elexirion_dagster.codebase.selection import Batch
+from elexirion_dagster.compiler.ends import record_own_end, root_of
 from elexirion_dagster.errors import ElexirionError
 from elexirion_dagster.records import Json
 from elexirion_dagster.run import Run, RunInfo
@@ -14,7 +15,7 @@ from elexirion_dagster.spec.children import NO_PIPELINES, Pipelines
 from elexirion_dagster.spec.partitioning import BATCH
 from elexirion_dagster.spec.pipeline import Pipeline
 from elexirion_dagster.store.hub import check_instance
-from elexirion_dagster.tags import PIPELINE_TAG, RECOVERED, ROOT_RUN_TAG, TRIGGER_TAG
+from elexirion_dagster.tags import PIPELINE_TAG, RECOVERED, TRIGGER_TAG
 
 RUN = "run"
 """Key of the resource; execution/executor.py calls its `cancel()`."""
@@ -72,7 +73,9 @@ class Wanted:
 def opened_for(
     context: dg.InitResourceContext, settings: Settings, find: Callable[[], Wanted]
 ) -> Iterator[Run | Unopened]:
-    """Open the run that `find` wants, and close it at its end."""
+    """Open the run that `find` wants, and close it at its end, which this process then journals by itself."""
+    if context.run is not None and context.instance is not None:
+        record_own_end(context.instance, context.run, settings)
     try:
         if context.instance is not None:
             check_instance(context.instance)
@@ -110,13 +113,6 @@ def _trigger(run: dg.DagsterRun) -> str:
     """What started the run; a re-execution inherits the tag of the run that it goes on with, a recovery has its own."""
     given = run.tags.get(TRIGGER_TAG, "dagster")
     return given if run.parent_run_id is None or given == RECOVERED else "dagster"
-
-
-def root_of(run: dg.DagsterRun) -> str:
-    """The run that this one continues: a re-execution from failure continues, any other begins anew."""
-    if ROOT_RUN_TAG in run.tags:
-        return run.tags[ROOT_RUN_TAG]
-    return run.root_run_id if run.is_resume_retry and run.root_run_id else run.run_id
 
 
 def run_tags(pipeline: Pipeline) -> dict[str, str]:

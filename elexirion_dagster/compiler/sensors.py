@@ -1,20 +1,17 @@
 """Sensors of the runtime location: lost runs end, how runs ended goes to the journal, the journal to the tables."""
 
-from collections.abc import Mapping
 from typing import Literal
 
 import dagster as dg
-from dagster._core.events import DagsterEventType, RunFailureReason
+from dagster._core.events import DagsterEventType
 from dagster._core.launcher.base import WorkerStatus
-from dagster_shared.error import SerializableErrorInfo
 
+from elexirion_dagster.compiler.ends import record_end
 from elexirion_dagster.compiler.kept import kept_instance
-from elexirion_dagster.compiler.resources import root_of
-from elexirion_dagster.errors import CAUSES, Cause, InputError
+from elexirion_dagster.errors import InputError
 from elexirion_dagster.settings import Settings
 from elexirion_dagster.store.home import open_home
-from elexirion_dagster.store.journal import JournalWriter
-from elexirion_dagster.tags import PIPELINE_TAG, TENANT_TAG
+from elexirion_dagster.tags import PIPELINE_TAG
 
 _End = Literal[DagsterEventType.RUN_SUCCESS, DagsterEventType.RUN_FAILURE, DagsterEventType.RUN_CANCELED]
 _ENDS: tuple[_End, ...] = (
@@ -22,55 +19,8 @@ _ENDS: tuple[_End, ...] = (
     DagsterEventType.RUN_FAILURE,
     DagsterEventType.RUN_CANCELED,
 )
-_OWN_FAILURES = (RunFailureReason.STEP_FAILURE, RunFailureReason.RUN_EXCEPTION)
-"""A run that failed by itself; with any other reason its process was lost."""
 _BATCH = 200
 _STARTING, _CANCELING = dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.CANCELING
-
-
-def record_end(
-    instance: dg.DagsterInstance, run: dg.DagsterRun, settings: Settings
-) -> tuple[str, Cause | None, str | None]:
-    """Journal how a finished run ended; returns status (succeeded, failed, cancelled), cause and message."""
-    status, cause, message = how_it_ended(instance, run)
-    record = instance.get_run_record_by_id(run.run_id)
-    duration = record.end_time - record.start_time if record and record.end_time and record.start_time else None
-    home, tenant = open_home(settings.home), run.tags.get(TENANT_TAG)
-    with JournalWriter(home, root_run=root_of(run), run=run.run_id, tenant=tenant) as journal:
-        journal.append("run_finished", durable=True, status=status, cause=cause, message=message, duration_s=duration)
-    return status, cause, message
-
-
-def how_it_ended(instance: dg.DagsterInstance, run: dg.DagsterRun) -> tuple[str, Cause | None, str | None]:
-    """Status, cause and message of a finished run, from its event log."""
-    match run.status:
-        case dg.DagsterRunStatus.SUCCESS:
-            return "succeeded", None, None
-        case dg.DagsterRunStatus.CANCELED:
-            return "cancelled", "cancelled", "the run was cancelled"
-    failures = instance.all_logs(run.run_id, of_type=DagsterEventType.STEP_FAILURE)
-    for entry in failures:
-        told = entry.dagster_event.step_failure_data.user_failure_data if entry.dagster_event else None
-        if told is not None:
-            return "failed", _cause(told.metadata), told.description
-    ends = instance.all_logs(run.run_id, of_type=DagsterEventType.RUN_FAILURE)
-    end = next((entry.dagster_event for entry in ends if entry.dagster_event), None)
-    data = end.job_failure_data if end and end.event_specific_data else None
-    ours = data is not None and data.failure_reason in _OWN_FAILURES
-    message = _message(end.message if end else None, data.error if data else None)
-    return "failed", "unknown" if ours else "worker_lost", message
-
-
-def _message(text: str | None, error: SerializableErrorInfo | None) -> str | None:
-    """What the run's last event says, and the error at the bottom of it."""
-    while error is not None and error.cause is not None:
-        error = error.cause
-    return " ".join(part.strip() for part in (text, error.message if error else None) if part) or None
-
-
-def _cause(metadata: Mapping[str, dg.MetadataValue]) -> Cause:
-    value = metadata["cause"].value if "cause" in metadata else None
-    return next((cause for cause in CAUSES if cause == value), "unknown")
 
 
 def record_runs_sensor(settings: Settings) -> dg.SensorDefinition:

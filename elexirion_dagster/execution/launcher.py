@@ -1,5 +1,6 @@
 """Starts runs in warm workers: processes forked from one that has everything imported already."""
 
+import filecmp
 import json
 import os
 import socket
@@ -16,17 +17,31 @@ import psutil
 from dagster import DefaultRunLauncher
 from dagster._core.events import DagsterEventType
 from dagster._core.launcher.base import CheckRunHealthResult, LaunchRunContext, WorkerStatus
+from dagster._core.origin import JobPythonOrigin
 from dagster._grpc.types import ExecuteRunArgs
 from dagster._serdes import ConfigurableClassData
 
-from elexirion_dagster.execution.workers import WORKERS, claimed, end, end_left_behind, last_lines, leave, worker
+from elexirion_dagster.execution.workers import (
+    WORKERS,
+    claimed,
+    end,
+    end_left_behind,
+    is_launching,
+    last_lines,
+    launching,
+    leave,
+    worker,
+)
 from elexirion_dagster.execution.zygote import CHANGED, SOCKET, command
 
-_READY_S = 60.0
+_LAUNCH_S = 120.0
+"""How long a launch may take in all. A launch under way holds a lock, so nobody else needs to know this bound."""
 _ANSWER_S = 20.0
 _LOOK_S = 0.05
 _ATTEMPTS = 3
 _GIVEN_UP_S = 30.0
+_ABANDONED_S = 15.0
+"""From the moment a run is marked as starting to the first look at whether somebody is launching it."""
 _FIRST_EVENTS = 50
 _CLOCKS_S = 2.0
 """How far the kernel's and the log's idea of a moment may be apart."""
@@ -63,8 +78,12 @@ class WarmRunLauncher(DefaultRunLauncher):
     def launch_run(self, context: LaunchRunContext) -> None:
         """Fork a worker for the run, or start it as Dagster does by default."""
         run = context.dagster_run
+        with launching(self._workers, run.run_id):
+            self._launch(run, context)
+
+    def _launch(self, run: dg.DagsterRun, context: LaunchRunContext) -> None:
         try:
-            pid = self._fork(run)
+            pid = self._fork(run, time.monotonic() + _LAUNCH_S)
         except NoWorkerError as why:
             if not leave(self._workers, run.run_id):
                 return  # a worker has it, only the word of it was lost
@@ -101,7 +120,7 @@ class WarmRunLauncher(DefaultRunLauncher):
     def check_run_worker_health(self, run: dg.DagsterRun) -> CheckRunHealthResult:
         """Whether a process works on the run; one that is about to be started counts as running."""
         pid, kind = worker(self._workers, run.run_id), claimed(self._workers, run.run_id)
-        if kind is None and self._was_forgotten(run) and leave(self._workers, run.run_id):
+        if kind is None and self._was_abandoned(run) and leave(self._workers, run.run_id):
             return CheckRunHealthResult(WorkerStatus.FAILED, "what was about to start it is gone")
         if pid is None and kind in (None, "elsewhere"):
             return self._health_of_others(run)
@@ -110,12 +129,12 @@ class WarmRunLauncher(DefaultRunLauncher):
             return CheckRunHealthResult(WorkerStatus.FAILED, "its worker ended without a word")
         return CheckRunHealthResult(WorkerStatus.RUNNING, run_worker_id=str(pid))
 
-    def _was_forgotten(self, run: dg.DagsterRun) -> bool:
-        """Whether the daemon that took the run from the queue must have died before it asked for a worker."""
-        if run.status is not dg.DagsterRunStatus.STARTING:
+    def _was_abandoned(self, run: dg.DagsterRun) -> bool:
+        """Whether the process that took the run from the queue died before it had a worker for it."""
+        if run.status is not dg.DagsterRunStatus.STARTING or is_launching(self._workers, run.run_id):
             return False
         taken = self._instance.get_run_stats(run.run_id).launch_time
-        return taken is not None and time.time() - taken > _READY_S
+        return taken is not None and time.time() - taken > _ABANDONED_S
 
     def _health_of_others(self, run: dg.DagsterRun) -> CheckRunHealthResult:
         """Whether the process that the run's log names still is: a code server that was killed cannot tell any more."""
@@ -150,46 +169,47 @@ class WarmRunLauncher(DefaultRunLauncher):
     def _workers(self) -> Path:
         return self._folder / WORKERS
 
-    def _fork(self, run: dg.DagsterRun) -> int | None:
+    def _fork(self, run: dg.DagsterRun, deadline: float) -> int | None:
         """The pid of a new worker for the run. Raises NoWorkerError."""
         origin = run.job_code_origin
         if sys.platform != "linux":
             raise NoWorkerError(f"forking is not safe on {sys.platform}")
         if origin is None:
             raise NoWorkerError("the run does not say which code it is of")
-        if origin.executable_path != sys.executable:
+        if not is_same_interpreter(origin.executable_path, sys.executable):
             raise NoWorkerError(f"its code belongs to another interpreter, {origin.executable_path}")
         args = ExecuteRunArgs(job_origin=origin, run_id=run.run_id, instance_ref=self._instance.get_ref())
         order = {
             "run": run.run_id,
             "job": run.job_name,
             "args": args.get_command_args()[-1],
-            "cwd": str(Path.cwd()),
+            "cwd": _folder_of(origin),
             "environ": dict(os.environ),
         }
         answer: dict[str, Any] = {}
         for _ in range(_ATTEMPTS):
             try:
-                answer = self._ask(order)
+                answer = self._ask(order, deadline)
             except (OSError, ValueError) as error:
                 answer = {"error": f"the zygote did not answer: {error}"}
             if "pid" in answer:
                 return answer["pid"]  # type: ignore[no-any-return]
+            if time.monotonic() > deadline:
+                break
             if answer["error"] != CHANGED:
                 time.sleep(_LOOK_S)
         raise NoWorkerError(answer["error"])
 
-    def _ask(self, order: Mapping[str, Any]) -> dict[str, Any]:
-        with self._connected() as connection:
-            connection.settimeout(_ANSWER_S)
+    def _ask(self, order: Mapping[str, Any], deadline: float) -> dict[str, Any]:
+        with self._connected(deadline) as connection:
+            connection.settimeout(max(_LOOK_S, min(_ANSWER_S, deadline - time.monotonic())))
             connection.sendall(json.dumps(order).encode() + b"\n")
             with connection.makefile("rb") as reading:
                 answer: dict[str, Any] = json.loads(reading.readline() or b'{"error": "it ended without an answer"}')
                 return answer
 
-    def _connected(self) -> socket.socket:
+    def _connected(self, deadline: float) -> socket.socket:
         """A connection to the zygote, which is started if it is not there."""
-        deadline = time.monotonic() + _READY_S
         while True:
             connection = socket.socket(socket.AF_UNIX)
             try:
@@ -235,6 +255,31 @@ def _connect(connection: socket.socket, folder: Path) -> None:
         connection.connect(f"/proc/self/fd/{descriptor}/{SOCKET}")
     finally:
         os.close(descriptor)
+
+
+def is_same_interpreter(one: str, other: str) -> bool:
+    """Whether two paths start one Python with the same packages: files are compared, not spellings.
+
+    All names in one virtual environment (`python`, `python3.11`) lead to the same interpreter; two environments over
+    one base interpreter are different ones.
+    """
+    try:
+        same_file = Path(one).samefile(other) or filecmp.cmp(one, other)
+    except OSError:
+        return False
+    return same_file and _environment_of(one) == _environment_of(other)
+
+
+def _environment_of(executable: str) -> Path | None:
+    """The virtual environment that an interpreter is in: Python looks beside the path as given, links not followed."""
+    folder = Path(executable).absolute().parent
+    places = (place for place in (folder, folder.parent) if (place / "pyvenv.cfg").is_file())
+    return next((place.resolve() for place in places), None)
+
+
+def _folder_of(origin: JobPythonOrigin) -> str:
+    """The folder that a run works in: the one its code was loaded in, else the one of this process."""
+    return getattr(origin.repository_origin.code_pointer, "working_directory", None) or str(Path.cwd())
 
 
 def _is_process(pid: int, at: float) -> bool:

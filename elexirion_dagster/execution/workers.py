@@ -29,7 +29,7 @@ GRACE_S = 15.0
 """How long a worker that was asked to end may take before it is killed."""
 _KILLED_S = 5.0
 _LOOK_S = 0.05
-_LOG_CHARS = 4_000
+_LOG_CHARS = 16_000  # the trace of a crash names every thread, and its first line says what happened
 _FLOCK = "hhqqi4x" if sys.platform == "linux" else "qqihh"
 
 Kind = Literal["warm", "terminal", "elsewhere"]
@@ -64,6 +64,36 @@ def leave(folder: Path, run_id: str) -> bool:
         return False
     os.close(_own.pop(_file(folder, run_id)))
     return True
+
+
+@contextmanager
+def launching(folder: Path, run_id: str) -> Iterator[None]:
+    """Show, inside the block, that this process is about to start the worker of a run."""
+    folder.mkdir(mode=0o700, exist_ok=True)
+    path = _launch_file(folder, run_id)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)  # unlike the lock of a claim it can be asked about inside this process
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+        os.close(descriptor)
+
+
+def is_launching(folder: Path, run_id: str) -> bool:
+    """Whether a living process is about to start the worker of a run."""
+    try:
+        descriptor = os.open(_launch_file(folder, run_id), os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    else:
+        return False
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager
@@ -143,6 +173,7 @@ def prune(folder: Path, before: float) -> int:
             log = log_file(folder, file.stem)
             freed += status.st_size + (log.stat().st_size if log.exists() else 0)
             log.unlink(missing_ok=True)
+            _launch_file(folder, file.stem).unlink(missing_ok=True)
             file.unlink()
     return freed
 
@@ -164,6 +195,10 @@ def last_lines(folder: Path, run_id: str) -> str:
 
 def _file(folder: Path, run_id: str) -> Path:
     return folder / f"{check_name(run_id)}.lock"
+
+
+def _launch_file(folder: Path, run_id: str) -> Path:
+    return _file(folder, run_id).with_suffix(".launch")
 
 
 def _kind(text: bytes) -> Kind | None:

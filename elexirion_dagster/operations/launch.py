@@ -10,8 +10,8 @@ from dagster._core.definitions.job_base import InMemoryJob
 from dagster._core.execution.api import execute_run
 from dagster._utils.interrupts import capture_interrupts
 
+from elexirion_dagster.compiler.ends import record_end
 from elexirion_dagster.compiler.ops import OUTPUTS
-from elexirion_dagster.compiler.sensors import record_end
 from elexirion_dagster.definitions import job_of_file
 from elexirion_dagster.errors import Cause
 from elexirion_dagster.execution.workers import WORKERS, working_on

@@ -7,7 +7,7 @@ import dagster as dg
 import psutil
 from dagster._core.execution.stats import StepEventStatus
 
-from elexirion_dagster.compiler.resources import root_of
+from elexirion_dagster.compiler.ends import root_of
 from elexirion_dagster.errors import InputError
 from elexirion_dagster.execution.workers import GRACE_S, WORKERS, worker
 from elexirion_dagster.operations.following import Following, State

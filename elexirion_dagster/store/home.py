@@ -39,7 +39,7 @@ class Home:
 
     @property
     def journal(self) -> Path:
-        """Folder of `<root_run>/<run>.<pid>.jsonl`, the truth."""
+        """Folder of `<root_run>/<run>.<pid>.jsonl` and `<run>.<status>.jsonl`, the truth."""
         return self.path / "journal"
 
     @property

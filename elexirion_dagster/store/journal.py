@@ -28,6 +28,7 @@ A line is `{"v": 1, "kind": …, "ts": "…Z", "root_run": …, "run": …, …f
 | `adoption` | what, file |
 | `run_finished` | status, cause, message, duration_s, cost_usd |
 
+`run_finished` stands in a file of its own, `<run>.<status>.jsonl`, so that it is written once whoever sees the end first.
 `recovery` is what was decided about the failed run `run`; `launches` are the runs (key, job, tags) that it starts.
 `partial` is there only where calls are streamed to somebody who looks: lines of an answer as they come in, or a note of
 how long calls take; the `reply` is what counts. A `tool_intent` is there only for a tool that must not be used twice.
@@ -51,8 +52,9 @@ Of the pins, `prompt:NAME` is the version of a step's slot, and `canary:NAME` (h
 import fcntl
 import json
 import os
+import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import count
@@ -106,7 +108,7 @@ class JournalWriter:
         folder = home.journal / check_name(root_run)
         name = f"{check_name(run)}.{os.getpid()}"
         self.root_run = root_run
-        self._head = {"root_run": root_run, "run": run, **({} if tenant is None else {"tenant": tenant})}
+        self._head = _head(root_run, run, tenant)
         self._lock, self._file_lock = threading.Lock(), threading.Lock()
         self._waiting: list[bytes] = []
         self._appended = self._written = self._synced = 0
@@ -132,8 +134,7 @@ class JournalWriter:
         `later`: it may wait in memory for the next line, and is lost if the process is killed before.
         StorageError when the disk is full, broken or read-only; the file then still consists of whole lines.
         """
-        ts = datetime.now(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
-        data = _encode({"v": FORMAT, "kind": kind, "ts": ts, **self._head, **fields})
+        data = _line(kind, self._head, fields)
         with self._lock:
             self._usable()
             self._waiting.append(data)
@@ -212,6 +213,40 @@ class JournalWriter:
         size = os.fstat(fd).st_size
         if size and os.pread(fd, 1, size - 1) != b"\n":
             os.write(fd, b"\n")
+
+
+def append_once(
+    home: Home, *, root_run: str, run: str, kind: Kind, name: str, tenant: str | None = None, **fields: Json
+) -> bool:
+    """Write one line into a file of its own, `<run>.<name>.jsonl`; False when that file is there already.
+
+    For what several processes may say about a run and one of them should. The line is on the disk when this returns.
+    StorageError when it cannot be written.
+    """
+    folder = home.journal / check_name(root_run)
+    path = folder / f"{check_name(run)}.{name}.jsonl"
+    if path.exists():
+        return False
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=".") as file:
+            file.write(_line(kind, _head(root_run, run, tenant), fields))
+            file.flush()
+            os.fsync(file.fileno())
+            try:
+                os.link(file.name, path)
+            except FileExistsError:  # another process was faster
+                return False
+        sync_folder(folder)
+        sync_folder(folder.parent)
+    except OSError as error:
+        raise storage_error(error, path) from error
+    return True
+
+
+def _head(root_run: str, run: str, tenant: str | None) -> dict[str, Json]:
+    """The fields that every line of a run has."""
+    return {"root_run": root_run, "run": run, **({} if tenant is None else {"tenant": tenant})}
 
 
 def _file_of_its_own(folder: Path, name: str) -> tuple[Path, int]:
@@ -294,6 +329,11 @@ def _parse(raw: bytes, file: Path) -> dict[str, Json] | None:
         message = f"{file} holds lines of format {fields['v']}; this program knows formats up to {FORMAT}"
         raise StorageError(message, mend="Upgrade elexirion, or set ELEXIRION_HOME to another folder.")
     return fields
+
+
+def _line(kind: Kind, head: Mapping[str, Json], fields: Mapping[str, Json]) -> bytes:
+    ts = datetime.now(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
+    return _encode({"v": FORMAT, "kind": kind, "ts": ts, **head, **fields})
 
 
 def _encode(fields: dict[str, Json]) -> bytes:

@@ -1,7 +1,7 @@
 import dagster as dg
 import pytest
 
-from elexirion_dagster.compiler.resources import root_of
+from elexirion_dagster.compiler.ends import root_of
 from elexirion_dagster.errors import StorageError
 from elexirion_dagster.tags import ROOT_RUN_TAG
 

@@ -35,6 +35,24 @@ def ends(home_path):
     return found
 
 
+def lost(home_path, run_id):
+    """Take away what the journal says about the end of a run, as if its process had died before it could write that."""
+    for file in home_path.glob(f"journal/*/{run_id}.[a-z]*.jsonl"):
+        file.unlink()
+
+
+def test_a_run_journals_its_own_end_and_the_sensor_does_not_repeat_it(tick, finished, settings, home_path):
+    sensor = record_runs_sensor(settings)
+    cursor, _ = tick(sensor)
+    finished(WRONG, run_id=RUNS[0])
+    before = ends(home_path)
+    (line,) = before[RUNS[0]]
+    assert (line["status"], line["cause"]) == ("failed", "command_failed")
+    assert line["duration_s"] > 0
+    assert tick(sensor, cursor)[1] == "recorded 1 finished runs"
+    assert ends(home_path) == before
+
+
 def test_runs_that_ended_before_the_first_tick_are_left_alone_and_later_ones_are_recorded(
     tick, finished, settings, home_path
 ):
@@ -45,14 +63,17 @@ def test_runs_that_ended_before_the_first_tick_are_left_alone_and_later_ones_are
 
     finished(WRONG, run_id=RUNS[1])
     finished(SMALL, run_id=RUNS[2])
-    known = {run: len(lines) for run, lines in ends(home_path).items()}
+    for run_id in RUNS:
+        lost(home_path, run_id)
+    assert ends(home_path) == {}
     cursor, said = tick(sensor, cursor)
     assert said == "recorded 2 finished runs"
     after = ends(home_path)
-    assert {run: len(lines) - known[run] for run, lines in after.items()} == {RUNS[0]: 0, RUNS[1]: 1, RUNS[2]: 1}
-    last = after[RUNS[1]][-1]
-    assert (last["status"], last["cause"]) == ("failed", "command_failed")
-    assert last["duration_s"] > 0
+    assert {run: [line["status"] for line in lines] for run, lines in after.items()} == {
+        RUNS[1]: ["failed"],
+        RUNS[2]: ["succeeded"],
+    }
+    assert after[RUNS[1]][0]["cause"] == "command_failed"
 
     assert tick(sensor, cursor)[1] == "recorded 0 finished runs"
 
@@ -82,7 +103,7 @@ def test_runs_of_other_jobs_are_none_of_our_business(tick, instance, settings, h
 def test_the_journal_reaches_the_tables(tick, finished, settings, home_path):
     finished(SMALL)
     _, said = tick(ingest_sensor(settings))
-    assert "from 1 files" in said
+    assert "from 2 files" in said
     assert query(open_home(home_path), "SELECT pipeline, status FROM runs").rows == (("small", "succeeded"),)
 
 

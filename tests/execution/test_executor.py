@@ -5,7 +5,7 @@ import executor_jobs as jobs
 import pytest
 from dagster._core.execution.api import ReexecutionOptions, execute_run_iterator
 
-from elexirion_dagster.compiler.sensors import how_it_ended
+from elexirion_dagster.compiler.ends import how_it_ended
 from elexirion_dagster.execution.executor import is_of_terminal
 from elexirion_dagster.tags import CLI, TRIGGER_TAG
 

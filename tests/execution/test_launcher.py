@@ -1,7 +1,9 @@
 import json
 import os
 import resource
+import shutil
 import signal
+import sys
 import time
 from pathlib import Path
 
@@ -9,13 +11,14 @@ import dagster as dg
 import psutil
 import pytest
 from dagster._core.definitions.reconstruct import ReconstructableJob
-from dagster._core.events import EngineEventData
+from dagster._core.events import DagsterEvent, EngineEventData
 from dagster._core.launcher.base import LaunchRunContext, WorkerStatus
 from dagster._core.workspace.context import WorkspaceProcessContext
 from dagster._core.workspace.load_target import PythonFileTarget
 
 from elexirion_dagster.compiler.sensors import reap_sensor
-from elexirion_dagster.execution import workers
+from elexirion_dagster.execution import launcher, workers
+from elexirion_dagster.execution.launcher import is_same_interpreter
 
 pytestmark = pytest.mark.slow
 JOBS = Path(__file__).with_name("worker_jobs.py")
@@ -300,6 +303,78 @@ def test_a_run_of_another_interpreter_is_left_to_the_default_launcher(house, tmp
     with pytest.raises(dg.DagsterInvariantViolationError):
         house.instance.launch_run(run_id, None)
     assert any("another interpreter, /other/python" in said for said in house.said(run_id))
+
+
+@pytest.mark.parametrize("name", ["python", "python3", f"python3.{sys.version_info.minor}"])
+def test_a_run_whose_interpreter_is_spelled_differently_gets_a_warm_worker(house, tmp_path, name):
+    origin = ReconstructableJob.for_file(str(JOBS), "tells").get_python_origin()
+    spelled = origin.repository_origin._replace(executable_path=str(Path(sys.executable).with_name(name)))
+    run = house.create("tells", tmp_path, job_code_origin=origin._replace(repository_origin=spelled))
+    house.instance.launch_run(run.run_id, None)
+    assert house.ended(run.run_id) == "SUCCESS"
+    assert any("forked the warm worker" in said for said in house.said(run.run_id))
+
+
+def venv(folder, base, *names):
+    """A folder that Python takes for a virtual environment over an interpreter."""
+    (folder / "bin").mkdir(parents=True)
+    (folder / "pyvenv.cfg").touch()
+    (folder / "bin" / "python").symlink_to(base)
+    for name in names:
+        (folder / "bin" / name).symlink_to("python")
+    return folder / "bin"
+
+
+def test_interpreters_are_compared_as_files_and_by_their_virtual_environment(tmp_path):
+    base = tmp_path / "base"
+    base.write_text("an interpreter")
+    one, other = venv(tmp_path / "one", base, "python3", "python3.11"), venv(tmp_path / "other", base)
+    (tmp_path / "link").symlink_to(tmp_path / "one")
+    copied = tmp_path / "one" / "bin" / "copied"
+    shutil.copy(base, copied)
+    (tmp_path / "another").write_text("another interpreter")
+    newer = one / "python3.12"
+    newer.symlink_to(tmp_path / "another")
+    same = [one / "python", one / "python3.11", tmp_path / "link" / "bin" / "python3", copied]
+    assert all(is_same_interpreter(str(one / "python3"), str(path)) for path in same)
+    assert is_same_interpreter(str(base), str(base))
+    different = [base, other / "python", newer, tmp_path / "missing"]
+    assert not any(is_same_interpreter(str(one / "python3"), str(path)) for path in different)
+
+
+def test_a_run_works_in_the_folder_that_its_code_was_loaded_in_whoever_launches_it(house, tmp_path, monkeypatch):
+    loaded, elsewhere = tmp_path / "loaded", tmp_path / "elsewhere"
+    loaded.mkdir()
+    elsewhere.mkdir()
+    monkeypatch.chdir(loaded)
+    run = house.create("tells", tmp_path)
+    monkeypatch.chdir(elsewhere)
+    house.instance.launch_run(run.run_id, None)
+    assert house.ended(run.run_id) == "SUCCESS"
+    assert json.loads((tmp_path / "told.json").read_text())["cwd"] == str(loaded)
+
+
+def test_a_run_is_abandoned_when_its_launcher_is_dead_and_not_as_long_as_that_is_at_work(house, tmp_path, monkeypatch):
+    run = house.create("tells", tmp_path)
+    house.instance.report_dagster_event(DagsterEvent("PIPELINE_STARTING", job_name="tells"), run.run_id)
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        with workers.launching(house.workers, run.run_id):
+            os.write(writing, b"x")
+            time.sleep(120)
+        os._exit(0)
+    os.read(reading, 1)
+    monkeypatch.setattr(launcher, "_ABANDONED_S", -1)
+    assert house.health(run.run_id).status is WorkerStatus.RUNNING
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    monkeypatch.setattr(launcher, "_ABANDONED_S", 60)  # the next daemon may have taken it a moment ago
+    assert house.health(run.run_id).status is WorkerStatus.RUNNING
+    monkeypatch.setattr(launcher, "_ABANDONED_S", -1)
+    assert house.died(run.run_id) == "what was about to start it is gone"
+    os.close(reading)
+    os.close(writing)
 
 
 def test_a_run_that_another_worker_has_is_not_started_again(house, tmp_path):

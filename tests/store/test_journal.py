@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from elexirion_dagster.errors import InputError, StorageError
 from elexirion_dagster.store.home import open_home
-from elexirion_dagster.store.journal import JournalWriter, lines
+from elexirion_dagster.store.journal import JournalWriter, append_once, lines
 
 STREAM = """
 import sys
@@ -244,6 +244,31 @@ def test_a_closed_writer_says_so(home):
     writer.close()
     with pytest.raises(StorageError, match="is closed"):
         writer.append("progress")
+
+
+def test_of_many_that_write_a_line_once_one_does_and_its_line_is_whole(home):
+    def write(number):
+        done = append_once(home, root_run="root", run="run", kind="run_finished", name="failed", message=str(number))
+        written.append((done, str(number)))
+
+    written: list[tuple[bool, str]] = []
+    threads = [threading.Thread(target=write, args=(number,)) for number in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    (first,) = (message for done, message in written if done)
+    assert [line["message"] for line in lines(home, "root")] == [first]
+    assert [file.name for file in (home.journal / "root").iterdir()] == ["run.failed.jsonl"]
+    assert (home.journal / "root" / "run.failed.jsonl").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_line_that_cannot_be_written_once_is_told_and_may_be_written_later(home):
+    (home.journal / "root").touch()
+    with pytest.raises(StorageError):
+        append_once(home, root_run="root", run="run", kind="run_finished", name="failed")
+    (home.journal / "root").unlink()
+    assert append_once(home, root_run="root", run="run", kind="run_finished", name="failed")
 
 
 def test_after_a_failed_fsync_nothing_more_is_promised(home):
