@@ -2,13 +2,11 @@
 
 import os
 import subprocess
-import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from serving import BREAKS, FALLS_BACK, MENDS, NAPS, SLOW, STANDS_IN, Ui, free_port, wait_for
+from serving import BREAKS, FALLS_BACK, MENDS, NAPS, SLOW, STANDS_IN, Ui, up
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -30,23 +28,8 @@ def ui(tmp_path_factory: pytest.TempPathFactory, clean_environ: dict[str, str]) 
         (pipelines / f"{name}.yaml").write_text(text, encoding="utf-8")
     home = folder / "home"
     environ = {**clean_environ, "ELEXIRION_HOME": str(home), "PYTHONPATH": str(REPOSITORY)}
-    port = free_port()
-    command = [sys.executable, "-m", "elexirion_dagster.cli.main", "up", "--port", str(port)]
-    process = subprocess.Popen(
-        command, cwd=folder, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-    )
-    running = Ui(process, port, home, environ)
-    assert process.stderr is not None
-    reader = threading.Thread(target=lambda: running.said.extend(process.stderr), daemon=True)  # type: ignore[arg-type]
-    reader.start()
-    try:
-        wait_for(lambda: any("ready: " in line for line in running.said) or process.poll() is not None)
-        assert process.poll() is None, running.said
+    with up(folder, environ) as running:
         yield running
-    finally:
-        running.stop()
-        reader.join(10)
-        process.stderr.close()
 
 
 @pytest.fixture(scope="session")

@@ -4,9 +4,11 @@ import json
 import signal
 import socket
 import subprocess
+import sys
+import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -129,9 +131,9 @@ class Ui:
         assert answer["__typename"] == "LaunchRunSuccess", answer
         return answer["run"]["runId"]
 
-    def resumed(self, run_id: str) -> str:
-        """The id of a run that continues a failed one."""
-        params = {"parentRunId": run_id, "strategy": "FROM_FAILURE"}
+    def resumed(self, run_id: str, strategy: str = "FROM_FAILURE") -> str:
+        """The id of a run that continues a failed one; with ALL_STEPS of one that does everything anew."""
+        params = {"parentRunId": run_id, "strategy": strategy}
         answer = self.ask(_AGAIN, params=params)["launchRunReexecution"]
         assert answer["__typename"] == "LaunchRunSuccess", answer
         return answer["run"]["runId"]
@@ -182,6 +184,28 @@ class Ui:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGINT)
         return self.process.wait(60)
+
+
+@contextmanager
+def up(folder: Path, environ: Mapping[str, str]) -> Iterator[Ui]:
+    """`elexirion up`, started in a folder and ready; ended with the block."""
+    port = free_port()
+    command = [sys.executable, "-m", "elexirion_dagster.cli.main", "up", "--port", str(port)]
+    process = subprocess.Popen(
+        command, cwd=folder, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+    running = Ui(process, port, Path(environ["ELEXIRION_HOME"]), dict(environ))
+    assert process.stderr is not None
+    reader = threading.Thread(target=lambda: running.said.extend(process.stderr), daemon=True)  # type: ignore[arg-type]
+    reader.start()
+    try:
+        wait_for(lambda: any("ready: " in line for line in running.said) or process.poll() is not None)
+        assert process.poll() is None, running.said
+        yield running
+    finally:
+        running.stop()
+        reader.join(10)
+        process.stderr.close()
 
 
 def _value(entry: dict[str, Any]) -> Any:
