@@ -121,7 +121,7 @@ class Settings(BaseModel):
     """`ELEXIRION_EMBEDDED_MODEL`: what plain `embedded` takes: a pulled model's name or a GGUF's absolute path."""
     max_threads: int = Field(default=64, ge=1, le=1024)
     """`ELEXIRION_MAX_THREADS`: how many threads one run may use, nested fan-outs included."""
-    budget_usd_per_day: float | None = Field(default=None, gt=0)
+    budget_usd_per_day: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     """`ELEXIRION_BUDGET_USD_PER_DAY`: ceiling over all runs of this home since midnight UTC, in dollars."""
     budget_tokens_per_day: int | None = Field(default=None, gt=0)
     """`ELEXIRION_BUDGET_TOKENS_PER_DAY`: the same in tokens."""
@@ -157,10 +157,12 @@ class Settings(BaseModel):
         try:
             settings = cls.model_validate({**given, "environ": dict(environ)})
         except ValidationError as error:
-            first = error.errors()[0]
-            variable = _VARIABLES[str(first["loc"][0])]
-            message = f"{variable}={first['input']!r} cannot be used: {first['msg']}"
-            raise InputError(message, mend=f"Set {variable} to another value, or unset it.") from error
+            wrong = {_VARIABLES[str(one["loc"][0])]: one for one in error.errors()}
+            hidden = {"ELEXIRION_ALERT"}  # an address may hold a token
+            shown = {name: "" if name in hidden else f"={one['input']!r}" for name, one in wrong.items()}
+            message = "\n".join(f"{name}{shown[name]} cannot be used: {one['msg']}" for name, one in wrong.items())
+            names = " and ".join(wrong)
+            raise InputError(message, mend=f"Set {names} to another value, or unset it.") from error
         if settings.pipelines is not None and not settings.pipelines.is_dir():
             message = f"ELEXIRION_PIPELINES={str(settings.pipelines)!r} is no folder"
             raise InputError(message, mend="Set ELEXIRION_PIPELINES to a folder of pipelines, or unset it.")

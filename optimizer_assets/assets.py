@@ -12,6 +12,7 @@ from elexirion_dagster.errors import ElexirionError
 from elexirion_dagster.settings import Settings
 from elexirion_dagster.spec.slots import SlotSpec
 from elexirion_dagster.store.home import open_home
+from elexirion_dagster.store.hub import check_instance
 from optimizer_assets.shown import candidate_metadata, check_metadata, iteration_metadata, prompt_metadata
 
 if TYPE_CHECKING:
@@ -76,6 +77,8 @@ def _studied(context: dg.AssetExecutionContext, key: list[str], address: str) ->
     from optimizer_assets.told import diff  # noqa: PLC0415
 
     settings = Settings.from_env(os.environ)
+    with _told():
+        check_instance(context.instance)
     with _told(), alone(address, open_home(settings.home)):
         found = study(address, settings, partial(_hear, context, key))
     text = diff(found.subject.base, found.chosen.candidate) if found.chosen else ""

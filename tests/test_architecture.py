@@ -68,6 +68,7 @@ BELOW: dict[str, set[str]] = {
         "spec",
         "providers",
     },  # what a run settled when it began; split from `run` for length
+    "configuration": {"providers", "alerts"},  # the settings as a whole, for check, doctor, up and health
     "progress": {"store"},
     "workspace": {"store", "codebase"},
     "scan": {  # what is due: joins the files' state, git, and the rules, models and prompts of a pipeline

@@ -6,7 +6,7 @@ import os
 import click
 from rich.console import Console
 
-from elexirion_dagster.operations.doctor import examine
+from elexirion_dagster.operations.doctor import examine_environment
 from elexirion_dagster.operations.instance import init as initialise
 from elexirion_dagster.operations.instance import prune as prune_home
 from elexirion_dagster.settings import Settings
@@ -17,6 +17,8 @@ def init() -> None:
     """Create the home and its Dagster instance, and print the DAGSTER_HOME to use."""
     done = initialise(Settings.from_env(os.environ))
     click.echo(f"{'wrote' if done.written else 'found'} {done.config}", err=True)
+    for said in done.repaired:
+        click.echo(f"repaired {said}", err=True)
     click.echo(f"export DAGSTER_HOME={done.home.dagster}")
 
 
@@ -34,13 +36,13 @@ def up(*, port: int) -> None:
 @click.option("--json", "as_json", is_flag=True, help="As a JSON list.")
 def doctor(*, as_json: bool) -> int:
     """What is configured, what is missing, how to mend it; exit code 1 when something needed is missing."""
-    found = examine(Settings.from_env(os.environ))
+    found = examine_environment(os.environ)
     if as_json:
         rows = [{"subject": row.subject, "ok": row.ok, "detail": row.detail, "mend": row.mend} for row in found]
         click.echo(json.dumps(rows, indent=2))
     else:
         console = Console()
-        marks = {True: "[green]ok[/]", False: "[red]missing[/]", None: "[yellow]optional[/]"}
+        marks = {True: "[green]ok[/]", False: "[red]wrong[/]", None: "[yellow]optional[/]"}
         for row in found:
             console.print(f"{marks[row.ok]:20} [bold]{row.subject}[/]", end="  ")
             console.print(row.detail, markup=False, highlight=False, soft_wrap=True)

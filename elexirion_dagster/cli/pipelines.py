@@ -44,7 +44,7 @@ def _as_json(name: str, file: str, pipeline: object, error: str | None) -> dict[
 @click.option("--json", "as_json", is_flag=True, help="Problems as a JSON list.")
 @allow_test_steps
 def check(targets: tuple[str, ...], *, as_json: bool, test_steps: bool) -> int:
-    """Check pipelines without running anything; exit code 2 when one is wrong."""
+    """Check pipelines and settings without running anything; exit code 2 when one is wrong."""
     problems: list[dict[str, object]] = []
     settings = Settings.from_env(os.environ)
     broken = 0

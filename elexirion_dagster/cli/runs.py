@@ -65,5 +65,4 @@ def tour() -> int:
     from elexirion_dagster.operations.tour import take  # noqa: PLC0415
 
     finished = take(Settings.from_env(os.environ), lambda line: click.echo(f"[the model is a script] {line}"))
-    click.echo("[the model is a script] look further: elexirion outcomes, elexirion up")
     return run_exit_code(finished.status, finished.cause)

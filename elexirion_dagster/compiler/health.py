@@ -8,6 +8,7 @@ import dagster as dg
 
 from elexirion_dagster.compiler.kept import kept_instance
 from elexirion_dagster.compiler.telling import alert
+from elexirion_dagster.configuration import faults
 from elexirion_dagster.settings import Settings
 from elexirion_dagster.store.failures.health import Health, State, pipelines, providers, worst
 from elexirion_dagster.store.home import open_home
@@ -34,7 +35,8 @@ def queue(instance: dg.DagsterInstance) -> Health:
 def measured(settings: Settings, instance: dg.DagsterInstance) -> list[Health]:
     """Every part of which there are figures."""
     home = open_home(settings.home)
-    return [*providers(home), *pipelines(home), queue(instance)]
+    wrong = [Health("setting", one.variable, "critical", one.why) for one in faults(settings)]
+    return [*wrong, *providers(home), *pipelines(home), queue(instance)]
 
 
 def health_sensor(settings: Settings) -> dg.SensorDefinition:

@@ -92,10 +92,13 @@ def _made(database: Path, fresh: Path) -> str | None:
         return None
     if len(stamps) == 1:
         return None
+    missing = _schema(fresh) - _schema(database)
+    if not stamps and missing:
+        return None  # an old one, or half of one: Dagster brings it up to date when it opens it
     (head,) = _stamps(fresh) or ("",)
-    if (stamps and head not in stamps) or (missing := _schema(fresh) - _schema(database)):
-        lacks = "" if stamps and head not in stamps else f", and lacks {min(missing)}"
-        message = f"{database} was made by several programs at once: its schema has {len(stamps)} versions{lacks}"
+    if missing or (stamps and head not in stamps):
+        lacks = f" and lacks {min(missing)}" if missing else ""
+        message = f"{database} was made by several programs at once: it has {len(stamps)} schema versions{lacks}"
         raise StorageError(message, mend=_way_out(database))
     with _connected(database) as connection:
         connection.execute("BEGIN IMMEDIATE")
@@ -103,7 +106,7 @@ def _made(database: Path, fresh: Path) -> str | None:
         connection.execute("DELETE FROM alembic_version")
         connection.execute("INSERT INTO alembic_version VALUES (?)", [head])
         connection.execute("COMMIT")
-    return f"{database}: its schema had {len(stamps)} versions and has one now"
+    return f"{database}: it had {len(stamps)} schema versions and has one now"
 
 
 def _way_out(database: Path) -> str:
@@ -129,9 +132,9 @@ def _has_rows(database: Path) -> bool:
 
 
 def _schema(database: Path) -> set[str]:
-    """Every table and column, as `table.column`."""
+    """Every table and column besides the stamp, as `table.column`."""
     with _connected(database) as connection:
-        names = [name for (name,) in _tables(connection)]
+        names = [name for (name,) in _tables(connection) if name != "alembic_version"]
         return {f"{name}.{row[1]}" for name in names for row in connection.execute(f'PRAGMA table_info("{name}")')}
 
 

@@ -31,3 +31,12 @@ def open_instance(settings: Settings) -> Iterator[tuple[Home, dg.DagsterInstance
     except (OSError, SQLAlchemyError, sqlite3.Error, CommandError) as error:
         message = f"the Dagster instance in {home.dagster} cannot be used: {error}"
         raise StorageError(message, mend="Look at free space and permissions there, then try again.") from error
+
+
+def read_all(instance: dg.DagsterInstance) -> str:
+    """Read from each of the instance's databases; says what is there. Raises what the database raises."""
+    runs, schedules = instance.get_runs_count(), len(instance.all_instigator_state())
+    newest = instance.get_runs(limit=1)
+    events = len(instance.all_logs(newest[0].run_id)) if newest else 0
+    assets = len(instance.all_asset_keys())
+    return f"{runs} runs (the newest with {events} events), {assets} assets, {schedules} schedules and sensors"

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from elexirion_dagster.configuration import check_calls, faults
 from elexirion_dagster.dialects.examples import examples_file
 from elexirion_dagster.dialects.load import Loaded, load_any
 from elexirion_dagster.dialects.lookup import find, find_all, shipped
@@ -50,6 +51,7 @@ def scan_file() -> Path:
 
 def choose(target: str, assignments: tuple[str, ...], settings: Settings, *, test_steps: bool = False) -> Chosen:
     """The pipeline given by path or name, with inputs from `KEY=VALUE` words. Raises InputError, PipelineError."""
+    check_calls(settings)
     file = find(target, settings)
     loaded = load_any(file, find_all(settings), test_steps=test_steps)
     pipeline = loaded.pipeline
@@ -78,10 +80,14 @@ def listing(settings: Settings) -> list[Listed]:
 def check(
     targets: list[str], settings: Settings, *, test_steps: bool = False
 ) -> list[tuple[Path, Loaded | PipelineError]]:
-    """Load and check the given files or names, or all that are found."""
+    """Check the settings, and the given files or names, or all that are found; a setting's fault has its name."""
     known = find_all(settings)
     files = targets or [str(file) for file in known.values()]
-    return [_checked(target, settings, known, test_steps=test_steps) for target in files]
+    wrong = [
+        (Path(one.variable), PipelineError([Problem(one.message, file=one.variable, mend=one.mend)]))
+        for one in faults(settings)
+    ]
+    return [*wrong, *(_checked(target, settings, known, test_steps=test_steps) for target in files)]
 
 
 def _checked(

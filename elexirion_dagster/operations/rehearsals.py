@@ -16,8 +16,9 @@ from elexirion_dagster.settings import Settings
 from elexirion_dagster.spec.children import Pipelines, asked
 from elexirion_dagster.spec.pipeline import Pipeline
 from elexirion_dagster.store.database import ingest, query
+from elexirion_dagster.store.first_use import first_use
 from elexirion_dagster.store.home import Home, open_home, storage_error
-from elexirion_dagster.tags import MODEL_TAG
+from elexirion_dagster.tags import MODEL_TAG, REHEARSAL_TAG
 
 Say = Callable[[str], None]
 
@@ -50,12 +51,12 @@ def rehearse(chosen: Chosen, script: Path, settings: Settings, *, run_id: str, s
     with RehearsalServer(load_script(script)) as server:
         say(f"{chosen.pipeline.name} runs against {server.base_url}, which plays {script}")
         say("only its models are played: its commands and files are real")
-        home = _home(settings.home)
+        home = rehearsal_home(settings.home)
         played = rehearsed(settings.model_copy(update={"home": home.path}), server.base_url)
-        tags = {}
+        tags = {REHEARSAL_TAG: "script"}
         if why := _unplayable(chosen.pipeline, chosen.pipelines, played):
             say(f"{STAND_IN} stands in for its models: {why}")
-            tags = {MODEL_TAG: STAND_IN}
+            tags[MODEL_TAG] = STAND_IN
         finished = execute(chosen.file, chosen.inputs, run_id=run_id, tags=tags, settings=played)
         rows(home, run_id, say)
         return Rehearsed(finished, server.count, dict(server.faults), home.path)
@@ -74,14 +75,15 @@ def rows(home: Home, run: str, say: Say) -> None:
         say(f"  and {len(found.rows) - _MOST_ROWS} more")
 
 
-def _home(path: Path) -> Home:
+def rehearsal_home(path: Path) -> Home:
     """The home of rehearsals, inside the user's; it has the user's prompts and nothing else of theirs."""
     prompts = open_home(path).prompts
     place = path / "rehearsal"
     try:
-        place.mkdir(mode=0o700, exist_ok=True)
-        if not (place / "prompts").is_symlink():
-            (place / "prompts").symlink_to(prompts)
+        with first_use(path):
+            place.mkdir(mode=0o700, exist_ok=True)
+            if not (place / "prompts").is_symlink():
+                (place / "prompts").symlink_to(prompts)
     except OSError as error:
         raise storage_error(error, place) from error
     return open_home(place)

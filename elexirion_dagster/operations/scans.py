@@ -11,6 +11,7 @@ from elexirion_dagster.codebase.files import list_files
 from elexirion_dagster.codebase.history import changed_since, entries
 from elexirion_dagster.codebase.identity import repository
 from elexirion_dagster.codebase.selection import Batch
+from elexirion_dagster.configuration import check_calls
 from elexirion_dagster.dialects.load import load_any
 from elexirion_dagster.errors import InputError
 from elexirion_dagster.inputs import complete_inputs
@@ -72,6 +73,7 @@ def prepare(
     `diff`: only what differs from that revision (`main`, or `main...` for where the two parted). What the home does
     not know yet of those files is scanned as it was there, so that only what came since is new.
     """
+    check_calls(settings)
     file = scan_file()
     pipeline = load_any(file).pipeline
     home = open_home(settings.home)

@@ -13,14 +13,18 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import NoReturn
 
+from elexirion_dagster.configuration import check_settings
 from elexirion_dagster.dialects.lookup import find_all
 from elexirion_dagster.errors import ElexirionError, InputError
 from elexirion_dagster.execution.processes import Group
 from elexirion_dagster.execution.workers import WORKERS, end, warm
 from elexirion_dagster.execution.zygote import command as zygote_command
 from elexirion_dagster.operations.instance import PRELOAD, dagster_environment, init, workspace_file
+from elexirion_dagster.operations.opened import open_instance, read_all
 from elexirion_dagster.settings import Settings
 from elexirion_dagster.store.home import Home
+from elexirion_dagster.store.host import this_host
+from elexirion_dagster.store.hub import claim_instance
 
 HOST = "127.0.0.1"
 LOCATIONS = ("elexirion_dagster", "optimizer_assets")
@@ -33,10 +37,10 @@ _DEATHS = 20
 
 def serve(settings: Settings, *, port: int, say: Callable[[str], None]) -> NoReturn:
     """Run both until the user stops them (KeyboardInterrupt). ElexirionError when one of them ends by itself."""
-    home = init(settings).home
+    check_settings(settings)
+    home = _opened(settings, say)
     if _taken(port):
         raise InputError(f"port {port} is in use", mend="Give another with --port.")
-    _create_databases(home)
     environment = dagster_environment(home, os.environ)
     with (
         _alone(home) as lock,
@@ -44,6 +48,7 @@ def serve(settings: Settings, *, port: int, say: Callable[[str], None]) -> NoRet
         _ending_runs(home),
         Group(environment, cwd=Path.cwd()) as group,
     ):
+        _claim(settings, say)
         sockets = {location: Path(folder) / location for location in LOCATIONS}
         servers, programs = _code_servers(sockets), _programs(port, workspace_file(home, sockets))
         # not needed, as the launcher starts another when it is gone
@@ -143,15 +148,22 @@ def _ending_runs(home: Home) -> Iterator[None]:
         end(home.dagster / WORKERS, warm(home.dagster / WORKERS))
 
 
-def _create_databases(home: Home) -> None:
-    """Make a new instance's databases before two programs do so at the same time and get in each other's way."""
-    if (home.dagster / "history").exists():
-        return
-    # Dagster takes 1.5 s to import (measured); only the first start of a home needs it here.
-    from dagster import DagsterInstance  # noqa: PLC0415
+def _opened(settings: Settings, say: Callable[[str], None]) -> Home:
+    """The home, its instance's databases read once, so that what cannot be used is said here and in words."""
+    for said in init(settings).repaired:
+        say(f"repaired {said}")
+    with open_instance(settings) as (home, instance):
+        read_all(instance)
+        return home
 
-    with DagsterInstance.from_config(str(home.dagster)):
-        return
+
+def _claim(settings: Settings, say: Callable[[str], None]) -> None:
+    """Have the instance served by this machine from now on."""
+    with open_instance(settings) as (home, instance):
+        before = claim_instance(instance)
+    say(f"one machine serves {home.path}: runs work on {this_host().name} only")
+    if before is not None:
+        say(f"the machine {before.name} served the instance until now; runs fail there from now on")
 
 
 def _wait_until(look: Callable[[], bool], group: Group) -> None:

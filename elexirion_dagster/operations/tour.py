@@ -6,11 +6,11 @@ from importlib.resources import as_file, files
 
 from elexirion_dagster.operations.launch import Finished, execute
 from elexirion_dagster.operations.rehearsal_server import rehearsed
-from elexirion_dagster.operations.rehearsals import rows
+from elexirion_dagster.operations.rehearsals import rehearsal_home, rows
 from elexirion_dagster.rehearsal.script import load_script
 from elexirion_dagster.rehearsal.server import RehearsalServer
 from elexirion_dagster.settings import Settings
-from elexirion_dagster.store.home import open_home
+from elexirion_dagster.tags import REHEARSAL_TAG
 
 
 def take(settings: Settings, say: Callable[[str], None]) -> Finished:
@@ -20,12 +20,15 @@ def take(settings: Settings, say: Callable[[str], None]) -> Finished:
         say(f"pipeline {pipeline}")
         with RehearsalServer(load_script(script)) as server:
             say(f"the server that plays the models listens on {server.base_url}")
-            played = rehearsed(settings, server.base_url)
-            finished = execute(pipeline, {}, run_id=str(uuid.uuid4()), tags={}, settings=played)
+            home = rehearsal_home(settings.home)
+            played = rehearsed(settings.model_copy(update={"home": home.path}), server.base_url)
+            tags = {REHEARSAL_TAG: "tour"}
+            finished = execute(pipeline, {}, run_id=str(uuid.uuid4()), tags=tags, settings=played)
             say(f"run {finished.run} {finished.status}; the server was called {server.count} times")
     if finished.message:
         say(finished.message)
     for name, value in finished.outputs.items():
         say(f"{name}: {value}")
-    rows(open_home(settings.home), finished.run, say)
+    rows(home, finished.run, say)
+    say(f"recorded apart from your own runs; look further with ELEXIRION_HOME={home.path} elexirion outcomes")
     return finished

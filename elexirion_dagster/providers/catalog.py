@@ -58,6 +58,28 @@ def resolve(model: str | Sequence[str], settings: Settings) -> tuple[ModelRef, .
     return tuple(dict.fromkeys(ref for name in names for ref in _refs(name, settings)))
 
 
+def check_provider(name: str) -> None:
+    """Raise InputError, naming the nearest, when there is no provider of this name."""
+    _entry(name)
+
+
+def check_model(name: str, settings: Settings) -> None:
+    """Raise InputError when a model's name is none, or its provider unknown or not configured. Asks no server."""
+    if name != AUTO:
+        _configured_entry(name if name in _ENTRIES else parse_model(name).provider, settings)
+
+
+def preferred(settings: Settings) -> ModelRef | None:
+    """The model that `auto` takes, where that can be said without asking a server. Raises nothing."""
+    name = settings.model or AUTO
+    if name == AUTO:
+        name = next((each for each in _AUTO_ORDER if _ENTRIES[each].configured(settings)), "")
+    provider, _, model = name.partition("/")
+    if model or provider not in ("anthropic", "gemini", "gemini-legacy"):
+        return ModelRef(provider, model) if model and provider in _ENTRIES else None
+    return ModelRef(provider, _ENTRIES[provider].default_model(settings))
+
+
 def configured(settings: Settings) -> list[tuple[str, bool, str]]:
     """List every provider: its name, whether it is configured, and what to set if not."""
     return [(name, entry.configured(settings), entry.mend) for name, entry in _ENTRIES.items()]

@@ -95,12 +95,30 @@ def own_prices(file: Path | None) -> OwnPrices:
     if file is None:
         return _NONE
     try:
-        return _read(file.expanduser().read_text(encoding="utf-8"))
+        rows = json.loads(file.expanduser().read_text(encoding="utf-8"))
     except OSError as error:
-        raise InputError(f"the prices {file} cannot be read: {error.strerror}", mend=_MEND) from error
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        message = f"the prices {file} cannot be used: {type(error).__name__} {error}"
-        raise InputError(message, mend=_MEND) from error
+        raise InputError(f"the file of prices {file} cannot be read: {error.strerror}", mend=_MEND) from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"the file of prices {file} is not JSON: {error}", mend=_MEND) from error
+    models = rows.get("models") if isinstance(rows, dict) else None
+    if not isinstance(models, dict):
+        raise InputError(f"the file of prices {file} has no object 'models'", mend=_MEND)
+    return {name: _own_price(file, name, row) for name, row in models.items()}
+
+
+def _own_price(file: Path, name: str, row: Json) -> ModelPrice:
+    """A row of the user's own table. Raises InputError that names file and model."""
+    try:
+        if "/" in name:
+            return _price(row)
+        fault = "the name of a model is provider/model"
+    except KeyError as error:
+        fault = f"{error.args[0]!r} is missing"
+    except (AttributeError, TypeError):
+        fault = "each value is an object of numbers"
+    except ValueError as error:
+        fault = str(error)
+    raise InputError(f"the price of {name!r} in {file} cannot be used: {fault}", mend=_MEND)
 
 
 def price(provider: str, model: str, own: OwnPrices = _NONE) -> ModelPrice | None:

@@ -6,7 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from elexirion_dagster.errors import StorageError
@@ -54,11 +54,12 @@ def _locked(descriptor: int, home: Path) -> bool:
 
 
 def _sign(descriptor: int) -> None:
-    """Leave word of who holds the lock, for those who wait in vain."""
+    """Leave word of who holds the lock, for those who wait in vain; a full disk does not matter here."""
     command = " ".join(sys.argv)[:_SHOWN_CHARS]
     text = json.dumps({"pid": os.getpid(), "host": os.uname().nodename, "command": command})
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, text.encode(errors="replace"), 0)
+    with suppress(OSError):
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, text.encode(errors="replace"), 0)
 
 
 def _holder(descriptor: int) -> str:

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -146,14 +147,6 @@ def open_home(path: Path) -> Home:
     return home
 
 
-def claim_home(home: Home) -> Host | None:
-    """Make this machine the one that uses the home; returns the one that did so before, if it is another."""
-    before, here = _host_of(home), this_host()
-    if before != here:
-        write_atomically(home.host_file, json.dumps(here.to_json()).encode())
-    return None if before is None or before.is_same(here) else before
-
-
 def _folders(home: Home) -> tuple[Path, ...]:
     return (home.journal, home.dagster, home.prompts, home.runs, home.reports, home.cache)
 
@@ -162,9 +155,15 @@ def _make(home: Home) -> None:
     for folder in _folders(home):
         folder.mkdir(mode=0o700, exist_ok=True)
     if not home.host_file.exists():
-        claim_home(home)
+        _note_host(home)
     if not home.version_file.exists():
         write_atomically(home.version_file, json.dumps({"format": FORMAT}).encode())
+
+
+def _note_host(home: Home) -> None:
+    """A full disk does not keep a home from being opened, as `elexirion prune` frees it."""
+    with suppress(OSError):
+        write_atomically(home.host_file, json.dumps(this_host().to_json()).encode())
 
 
 def _host_of(home: Home) -> Host | None:
@@ -186,7 +185,7 @@ def _check_host(home: Home) -> None:
     if known is None or known == here or known.boot == here.boot is not None:
         return
     if known.is_same(here) or is_local(home.path):
-        claim_home(home)
+        _note_host(home)
         return
     message = f"{home.path} is used by the machine {known.name!r}, this is {here.name!r}: a home serves one machine"
     mend = (
