@@ -34,9 +34,12 @@ def open_instance(settings: Settings) -> Iterator[tuple[Home, dg.DagsterInstance
 
 
 def read_all(instance: dg.DagsterInstance) -> str:
-    """Read from each of the instance's databases; says what is there. Raises what the database raises."""
+    """Load all that `dagster.yaml` names and read from each database; says what is there. Call it inside the block."""
+    loaded = (instance.run_coordinator, instance.run_launcher, instance.scheduler, instance.compute_log_manager)
+    instance.get_concurrency_config()
     runs, schedules = instance.get_runs_count(), len(instance.all_instigator_state())
     newest = instance.get_runs(limit=1)
     events = len(instance.all_logs(newest[0].run_id)) if newest else 0
     assets = len(instance.all_asset_keys())
-    return f"{runs} runs (the newest with {events} events), {assets} assets, {schedules} schedules and sensors"
+    said = f"{runs} runs (the newest with {events} events), {assets} assets, {schedules} schedules and sensors"
+    return f"{said}; runs are started by {type(loaded[1]).__name__}"

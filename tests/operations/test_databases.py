@@ -84,7 +84,8 @@ def test_a_database_that_is_missing_or_was_never_filled_is_made(settings, name):
 )
 def test_a_database_that_lacks_a_table_is_named_with_the_way_out(settings, name, table):
     database = init(settings).home.dagster / name
-    alter(database, f"DROP TABLE {table}; INSERT INTO alembic_version VALUES ('5771160a95ad')")
+    alter(database, f"DROP TABLE {table}")
+    alter(database, "INSERT INTO alembic_version VALUES ('5771160a95ad')")
     with pytest.raises(StorageError) as refused:
         init(settings)
     assert f"lacks {table}." in refused.value.message

@@ -1,6 +1,6 @@
 import json
-from collections import namedtuple
 from dataclasses import replace
+from typing import NamedTuple
 
 import psutil
 import pytest
@@ -11,7 +11,13 @@ from elexirion_dagster.store.host import Host, is_local, this_host
 
 HERE = this_host()
 ELSEWHERE = Host("m2", "b2", "elsewhere")
-Partition = namedtuple("Partition", "mountpoint fstype")
+
+
+class Partition(NamedTuple):
+    """As psutil describes a mount."""
+
+    mountpoint: str
+    fstype: str
 
 
 @pytest.fixture
