@@ -180,6 +180,15 @@ class Redactor:
         return redacted
 
 
+def has_mask(value: Json) -> bool:
+    """Whether a mask stands anywhere in a tree."""
+    if isinstance(value, str):
+        return _IS_MARK.search(value) is not None
+    if isinstance(value, Mapping):
+        return any(has_mask(part) for pair in value.items() for part in pair)
+    return isinstance(value, list | tuple) and any(map(has_mask, value))
+
+
 def _spellings(secret: str) -> set[str]:
     """A secret as it is, inside a URL, and inside JSON."""
     return {secret, quote(secret, safe=""), json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]}
@@ -270,11 +279,12 @@ def _is_marked(text: str, first: int, start: int, stop: int) -> bool:
 
 
 def _has_glued_mark(text: str) -> bool:
-    """Whether a letter or digit stands right beside a mark."""
-    return any(
-        text[max(mark.start() - 1, 0) : mark.start()].isalnum() or text[mark.end() : mark.end() + 1].isalnum()
+    """Whether a letter, a digit or an underscore stands right beside a mark."""
+    beside = (
+        text[max(mark.start() - 1, 0) : mark.start()] + text[mark.end() : mark.end() + 1]
         for mark in _IS_MARK.finditer(text)
     )
+    return any(sign.isalnum() or sign == "_" for signs in beside for sign in signs)
 
 
 def _mark(kind: str, value: str) -> str:

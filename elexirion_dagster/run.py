@@ -1,6 +1,5 @@
 """ONE run: its inputs, pins, limits, workspace and journal, shared by the steps that run in it."""
 
-import json
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -14,9 +13,9 @@ from typing import Any
 
 from elexirion_dagster.calls import Calls
 from elexirion_dagster.codebase.selection import Batch
-from elexirion_dagster.errors import ElexirionError, InputError
+from elexirion_dagster.errors import ElexirionError
 from elexirion_dagster.expressions import Engine
-from elexirion_dagster.inputs import complete_inputs, granted
+from elexirion_dagster.inputs import complete_inputs, granted, without_secrets
 from elexirion_dagster.pins import RunPins, check_prices
 from elexirion_dagster.progress import Progress
 from elexirion_dagster.providers.base import Provider
@@ -95,9 +94,9 @@ class Run:
         self.kept: str | None = None
         self.unscored: tuple[str, ...] = ()
         self._recovery = Recovery.from_tags(info.tags)
-        complete = complete_inputs(pipeline, info.inputs)
+        self.redactor = Redactor(secrets=settings.secrets(*(one.env for one in (pipeline, *pipelines.values()))))
+        complete = complete_inputs(pipeline, without_secrets(info.inputs, self.redactor))
         self._prices = own_prices(settings.prices)
-        self._redactor = Redactor(secrets=settings.secrets(*(one.env for one in (pipeline, *pipelines.values()))))
         home = open_home(settings.home)
         self._replay = Replay.load(home, info.root_run)
         journal = JournalWriter(home, root_run=info.root_run, run=info.run, tenant=info.tags.get(TENANT_TAG))
@@ -133,20 +132,11 @@ class Run:
         return RunPins(*given, pinned=self._replay.pins, override=chosen, recovery=self._recovery)
 
     def _settled(self, complete: dict[str, Json]) -> dict[str, Json]:
-        """The inputs as they were when the root run began. Secrets among them are not kept, so they come again."""
-        try:
-            shown: dict[str, Json] = self._redactor.tree(complete)
-        except RecursionError as error:
-            raise InputError("the inputs are nested too deeply", mend="Put them into a file.") from error
-        pinned: dict[str, Json] = self._pins.fixed(self._pins.inputs_name, lambda: shown)
-        if pinned == shown:
-            return complete
-        if "[redacted:" in json.dumps(pinned):
-            raise InputError(
-                "the inputs differ from those this run began with, and those held secrets that were not kept",
-                mend="Give the same inputs again, or start a new run.",
-            )
-        return pinned
+        """The inputs as they were when the root run began, masked by what is known of secrets today."""
+        given = without_secrets(complete, self.redactor)
+        pinned: dict[str, Json] = self._pins.fixed(self._pins.inputs_name, lambda: given)
+        same = self.redactor.tree(pinned) == self.redactor.tree(given)  # paths were pinned with masks before
+        return given if same else without_secrets(pinned, self.redactor)
 
     def _worktree(self, workspace: Held) -> AbstractContextManager[None]:
         """The workspace as the worktree that the pipeline asks for."""
@@ -203,12 +193,12 @@ class Run:
                 turns=Turns(self._ledger.file, self.settings.rates),
                 prices=self._prices,
                 providers=self._providers,
-                redactor=self._redactor,
+                redactor=self.redactor,
                 cancelled=self.cancelled,
             ),
             pins=self._pins,
             journal=self.journal,
-            redactor=self._redactor,
+            redactor=self.redactor,
             threads=Threads(threads),
             retry=self.pipeline.retry,
             workspace=workspace,
@@ -216,7 +206,7 @@ class Run:
             cancelled=self.cancelled,
             ceiling="no ceiling set" if budget.usd is None else f"at most {dollars(budget.usd)}",
             progress=lambda *_: None,
-            partials=Partials(self._redactor, lambda *_: None, None),
+            partials=Partials(self.redactor, lambda *_: None, None),
             children=Children(self._pipelines, engine),
             under_way=(self.pipeline.name,),
             inside="",
@@ -234,10 +224,10 @@ class Run:
             pipeline=self.pipeline.name,
             pipeline_hash=pipeline_hash(self.pipeline, self._pipelines),
             description=self.pipeline.description,
-            inputs=self._redactor.tree(self.inputs),
+            inputs=self.redactor.tree(self.inputs),
             trigger=self.info.trigger,
             recovery_of=self.info.tags.get(RECOVERY_TAG),
-            tags=dict(self.info.tags),
+            tags=self.redactor.tree(dict(self.info.tags)),
         )
 
     @cached_property
@@ -275,7 +265,7 @@ class Run:
             return StepResult("skipped", reason=f"left to the run that puts the parts together: {self._recovery.part}")
         streams = STREAM_TAG in self.info.tags
         progress = Progress(self.journal, listen, streams=streams)
-        with Partials(self._redactor, progress.tell, progress.show if streams else None) as partials:
+        with Partials(self.redactor, progress.tell, progress.show if streams else None) as partials:
             ctx = StepContext(
                 path=step.name,
                 names=(step.name,),
@@ -295,7 +285,7 @@ class Run:
     def outputs(self, upstream: Mapping[str, StepResult]) -> dict[str, Json]:
         """Evaluate and record the pipeline's outputs. Raises ExpressionError."""
         found = self._shared.engine.evaluate_tree(dict(self.pipeline.outputs), self.scope(upstream))
-        outputs: dict[str, Json] = self._redactor.tree(found)
+        outputs: dict[str, Json] = self.redactor.tree(found)
         self.journal.append("outputs", durable=True, outputs=outputs)
         self._well["outputs"] = True
         return outputs
@@ -304,7 +294,7 @@ class Run:
         """What came of each file of a run with partitions; the journal knows when this returns."""
         if self.scan is None:
             return []
-        found = self.scan.outcomes(upstream, self._redactor.text)
+        found = self.scan.outcomes(upstream, self.redactor.text)
         for fields in self.scan.lines(found, self._pins.models, self._pins.choice):
             self.journal.append("scanned", durable=True, **fields)
         return found
@@ -312,7 +302,7 @@ class Run:
     def suppress(self) -> None:
         """Write down what the scanned repository's own file suppresses. Raises InputError that names file and line."""
         if self.scan is not None:
-            self.journal.append("suppressions", durable=True, **self.scan.suppressions(self._redactor))
+            self.journal.append("suppressions", durable=True, **self.scan.suppressions(self.redactor))
 
     def facts(self) -> dict[str, Json]:
         """What a report says about a run whose steps are all done, besides its outputs."""

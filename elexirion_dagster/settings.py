@@ -2,10 +2,11 @@
 
 import re
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 import platformdirs
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
@@ -85,7 +86,14 @@ def _alert(target: str) -> str:
     return target
 
 
-_SECRET_NAME = re.compile("KEY|TOKEN|SECRET|PASSW|CREDENTIAL", re.IGNORECASE)
+_SECRET_NAME = re.compile(
+    "KEY|TOKEN|SECRET|PASSW|PASSPHRASE|PASS$|_PWD|CREDENTIAL|AUTH(?!OR(?!IZ))|COOKIE|WEBHOOK|DSN|SIG(?:NATURE)?$|_PAT$",
+    re.IGNORECASE,
+)
+_URL = re.compile(r"[a-z][a-z0-9+.-]*://[^\s'\"<>]+", re.IGNORECASE)
+_PLACEHOLDER = re.compile(r"[A-Za-z-]{0,11}")
+"""What stands where a local server wants some key, such as ollama: no secret, and maybe a word of every text."""
+_LEAST_PART_CHARS = 8
 
 
 class Settings(BaseModel):
@@ -139,12 +147,20 @@ class Settings(BaseModel):
     """`ELEXIRION_LOG_LEVEL`: from which level a run's log also goes to the console; the Dagster UI has everything."""
 
     def secrets(self, *env: Iterable[str]) -> list[str]:
-        """Our own keys, and what the environment has under those of these names that sound like a secret's."""
-        keys = (self.anthropic_api_key, self.gemini_api_key, self.local_api_key)
-        named = sorted({name for names in env for name in names if _SECRET_NAME.search(name)})
-        return [key.get_secret_value() for key in keys if key is not None] + [
-            self.environ.get(name, "") for name in named
-        ]
+        """Whatever must never be kept or shown: every SecretStr field, what is secret in any URL of a field.
+
+        Of the variables under these `env` names: the values of those whose name sounds like a secret's, and what is
+        secret in the URLs of the others.
+        """
+        fields = [getattr(self, name) for name in type(self).model_fields]
+        found = [field.get_secret_value() for field in fields if isinstance(field, SecretStr)]
+        found = [key for key in found if not _PLACEHOLDER.fullmatch(key)]
+        found += [secret for field in fields if isinstance(field, str) for secret in _secrets_in(field)]
+        found += _secrets_of_target(self.alert or "")
+        for name in sorted({name for names in env for name in names}):
+            value = self.environ.get(name, "")
+            found += [value] if _SECRET_NAME.search(name) else _secrets_in(value)
+        return list(dict.fromkeys(filter(None, found)))
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Self:
@@ -157,13 +173,56 @@ class Settings(BaseModel):
         try:
             settings = cls.model_validate({**given, "environ": dict(environ)})
         except ValidationError as error:
-            wrong = {_VARIABLES[str(one["loc"][0])]: one for one in error.errors()}
-            hidden = {"ELEXIRION_ALERT"}  # an address may hold a token
+            wrong = {str(one["loc"][0]): one for one in error.errors()}
+            hidden = {name for name in wrong if name in cls.secret_fields() or not cls.model_fields[name].repr}
             shown = {name: "" if name in hidden else f"={one['input']!r}" for name, one in wrong.items()}
-            message = "\n".join(f"{name}{shown[name]} cannot be used: {one['msg']}" for name, one in wrong.items())
-            names = " and ".join(wrong)
-            raise InputError(message, mend=f"Set {names} to another value, or unset it.") from error
+            lines = [f"{_VARIABLES[name]}{shown[name]} cannot be used: {one['msg']}" for name, one in wrong.items()]
+            names = " and ".join(_VARIABLES[name] for name in wrong)
+            raise InputError("
+".join(lines), mend=f"Set {names} to another value, or unset it.") from error
         if settings.pipelines is not None and not settings.pipelines.is_dir():
             message = f"ELEXIRION_PIPELINES={str(settings.pipelines)!r} is no folder"
             raise InputError(message, mend="Set ELEXIRION_PIPELINES to a folder of pipelines, or unset it.")
         return settings.model_copy(update={"home": settings.home.expanduser().absolute()})
+
+    @classmethod
+    def secret_fields(cls) -> list[str]:
+        """The fields that hold a key: those of type SecretStr."""
+        return [name for name, field in cls.model_fields.items() if "SecretStr" in str(field.annotation)]
+
+
+def _secrets_in(text: str) -> list[str]:
+    """User names and passwords of the URLs in a text, and the values of parameters that are named like secrets."""
+    return [secret for url in _URL.findall(text) for secret in _secrets_of_url(url)]
+
+
+def _secrets_of_url(url: str) -> Iterator[str]:
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # brackets that are no address
+        return
+    user, _, password = parts.netloc.rpartition("@")[0].partition(":")
+    for secret in [password] if password else [user] if len(user) >= _LEAST_PART_CHARS else []:
+        yield from {secret, unquote(secret)}
+    yield from (value for name, value in parse_qsl(parts.query) if _SECRET_NAME.search(name))
+
+
+def _secrets_of_target(target: str) -> Iterator[str]:
+    """What is secret of an alert's target: the path of a webhook, whoever knows it may post; what a command is given.
+
+    A command's words are secrets where they follow an option that is named like one (`--token x`, `--token=x`).
+    """
+    if _URL.match(target):
+        parts = urlsplit(target)
+        if parts.path.strip("/") or parts.query:
+            yield target
+        yield from (part for part in parts.path.split("/") if len(part) >= 2 * _LEAST_PART_CHARS)
+        return
+    before = ""
+    for word in shlex.split(target):
+        name, equals, value = word.partition("=")
+        if equals and _SECRET_NAME.search(name):
+            yield value
+        elif before.startswith("-") and _SECRET_NAME.search(before):
+            yield word
+        before = word

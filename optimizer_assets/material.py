@@ -22,7 +22,7 @@ from optimizer_assets.rows.splits import Split, split
 from optimizer_assets.scoring.judge import Judge
 from optimizer_assets.scoring.metrics import Scored, metric_of
 from optimizer_assets.searching.optimizers import rounds_of_reflection
-from optimizer_assets.subject import Subject, judges_of, models_of, secrets_of
+from optimizer_assets.subject import Subject, judges_of, models_of
 from optimizer_assets.task import Task
 from optimizer_assets.told import Began
 
@@ -101,7 +101,7 @@ def gathered(subject: Subject, settings: Settings, home: Home) -> Material:
             f"instructions for {task.address} are written through dspy, which is not installed",
             mend="pip install 'elexirion[optimizer]', or `optimizer: bootstrap`, which tries examples and given texts.",
         )
-    redactor = Redactor(secrets=secrets_of(subject.pipeline, settings))
+    redactor = Redactor(secrets=settings.secrets(subject.pipeline.env))
     return Material(subject, task, parts, _began(task, parts), redactor, settings, late)
 
 

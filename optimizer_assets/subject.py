@@ -1,6 +1,5 @@
 """Which slot is meant by an address, and all that an optimisation of it begins with."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -19,7 +18,6 @@ from elexirion_dagster.store.registry.prompts import Stale, current, pointer, sl
 from optimizer_assets.task import Candidate
 
 _SHOWN = 8
-_SECRET_NAME = re.compile("KEY|TOKEN|SECRET|PASSW|CREDENTIAL", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,13 +123,6 @@ def models_of(subject: Subject, settings: Settings) -> tuple[tuple[ModelRef, ...
 def judges_of(subject: Subject, metric: JudgeMetric, settings: Settings) -> tuple[ModelRef, ...]:
     """The models that judge: those named, else those that answer."""
     return resolve(metric.judge.model or subject.slot.model, settings)
-
-
-def secrets_of(pipeline: Pipeline, settings: Settings) -> list[str]:
-    """Our own keys, and what the pipeline may read of the environment under a secret's name, as in a run."""
-    keys = (settings.anthropic_api_key, settings.gemini_api_key, settings.local_api_key)
-    named = [settings.environ.get(name, "") for name in pipeline.env if _SECRET_NAME.search(name)]
-    return [key.get_secret_value() for key in keys if key is not None] + named
 
 
 def _nearest(word: str, known: list[str]) -> str:

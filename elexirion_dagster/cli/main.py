@@ -5,7 +5,9 @@ import io
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Mapping
+from types import TracebackType
 
 import click
 
@@ -70,9 +72,28 @@ def cli() -> None:
     """AI work on codebases as data pipelines: YAML in, Dagster jobs out."""
 
 
+def _without_secrets(text: str) -> str:
+    """What is said of an error; a message may quote what somebody gave."""
+    # re2 and the settings take 110 ms to import (measured); commands that succeed need not wait for them.
+    from elexirion_dagster.redact import Redactor  # noqa: PLC0415 110 ms, see above
+    from elexirion_dagster.settings import Settings  # noqa: PLC0415 110 ms, see above
+
+    try:
+        secrets = Settings.from_env(os.environ).secrets()
+    except ElexirionError:
+        secrets = []  # the settings are what is wrong
+    return Redactor(secrets=secrets).text(text)
+
+
+def _show_crash(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """What Python prints of an error that nobody expected, without secrets."""
+    sys.stderr.write(_without_secrets("".join(traceback.format_exception(kind, error, trace))))
+
+
 def main() -> None:
     """Run the command; every expected failure is one message on standard error and an exit code."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    sys.excepthook = _show_crash
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # file names need not be text
@@ -87,7 +108,7 @@ def main() -> None:
         click.echo("cancelled", err=True)
         sys.exit(CANCELLED)
     except ElexirionError as error:
-        click.echo(f"error: {error}", err=True)
+        click.echo(f"error: {_without_secrets(str(error))}", err=True)
         sys.exit(exit_code(error.cause))
     except RuntimeError as error:
         if not isinstance(error.__cause__, KeyboardInterrupt):  # Ctrl-C while a class was being made

@@ -31,6 +31,8 @@ def rehearse(target: str, assignments: tuple[str, ...], *, script: Path, as_json
     """Run a pipeline whose models are a script: no key, no cost, recorded apart from your own runs."""
     settings = Settings.from_env(os.environ)
     chosen = choose(target, assignments, settings)
+    if chosen.note:
+        click.echo(chosen.note, err=True)
     # Dagster takes 1.5 s to import (measured); commands that run nothing need not wait for it.
     from elexirion_dagster.operations.rehearsals import rehearse as run  # noqa: PLC0415
 

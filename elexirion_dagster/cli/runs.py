@@ -36,6 +36,8 @@ def _run(target: str, assignments: tuple[str, ...], given: Options) -> int:
     settings = Settings.from_env(os.environ)
     chosen = choose(target, assignments, settings, test_steps=given.test_steps)
     run_id = str(uuid.uuid4())
+    if chosen.note:
+        click.echo(chosen.note, err=True)
     if not given.as_json:
         click.echo(model_note(chosen.pipeline, chosen.pipelines, given.model, settings), err=True)
     # Dagster takes 1.5 s to import (measured); commands that run nothing need not wait for it.

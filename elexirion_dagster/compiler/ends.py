@@ -8,6 +8,7 @@ from dagster._core.events import DagsterEventType, RunFailureReason
 from dagster_shared.error import SerializableErrorInfo
 
 from elexirion_dagster.errors import CAUSES, Cause, ElexirionError
+from elexirion_dagster.redact import Redactor
 from elexirion_dagster.settings import Settings
 from elexirion_dagster.store.home import open_home
 from elexirion_dagster.store.journal import append_once
@@ -56,6 +57,7 @@ def record_end(
 ) -> tuple[str, Cause | None, str | None]:
     """Journal once how a finished run ended; returns status (succeeded, failed, cancelled), cause and message."""
     status, cause, message = how_it_ended(instance, run)
+    message = message and Redactor(secrets=settings.secrets()).text(message)
     record = instance.get_run_record_by_id(run.run_id)
     duration = record.end_time - record.start_time if record and record.end_time and record.start_time else None
     append_once(

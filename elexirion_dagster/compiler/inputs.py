@@ -6,8 +6,10 @@ import dagster as dg
 
 from elexirion_dagster.compiler.resources import RUN
 from elexirion_dagster.errors import InputError
-from elexirion_dagster.inputs import complete_inputs
+from elexirion_dagster.inputs import complete_inputs, without_secrets
 from elexirion_dagster.records import Json
+from elexirion_dagster.redact import Redactor
+from elexirion_dagster.settings import Settings
 from elexirion_dagster.spec.inputs import Input, InputType
 from elexirion_dagster.spec.partitioning import BATCH
 from elexirion_dagster.spec.pipeline import Pipeline
@@ -36,22 +38,24 @@ _BATCH = {
 """What schedules and sensors hand to a run with partitions; see codebase/selection.py."""
 
 
-def config_mapping(pipeline: Pipeline, console_level: str) -> dg.ConfigMapping:
+def config_mapping(pipeline: Pipeline, settings: Settings) -> dg.ConfigMapping:
     """The mapping from inputs to run config; a wrong value is refused before the run starts.
 
-    `console_level` is the log level of what a run prints; the event log has everything.
+    What looks like a secret is masked, for runs whose way in did not do so before the run was stored. The settings'
+    log level is that of what a run prints; the event log has everything.
     """
 
     def to_run_config(inputs: dict[str, Json]) -> dict[str, Json]:
         given = {name: value for name, value in inputs.items() if value is not None}
         batch = given.pop(BATCH, {}) if pipeline.partitions else {}
         try:
+            given = without_secrets(given, Redactor(secrets=settings.secrets(pipeline.env)))
             complete_inputs(pipeline, given)
         except InputError as error:
             raise dg.DagsterInvariantViolationError(str(error)) from error
         return {
             "resources": {RUN: {"config": {"inputs": given, **({BATCH: batch} if batch else {})}}},
-            "loggers": {"console": {"config": {"log_level": console_level}}},
+            "loggers": {"console": {"config": {"log_level": settings.log_level}}},
         }
 
     fields = {name: _field(name, declared, pipeline) for name, declared in pipeline.inputs.items()}
@@ -69,4 +73,5 @@ def _field(name: str, declared: Input, pipeline: Pipeline) -> dg.Field:
     if declared.default is None:
         return dg.Field(dg.Noneable(kind), is_required=False, default_value=None, description=declared.description)
     default = float(declared.default) if declared.type == "number" else declared.default
+    default = without_secrets({name: default}, Redactor())[name]  # Dagster stores what a job is with its runs
     return dg.Field(kind, is_required=False, default_value=default, description=declared.description)

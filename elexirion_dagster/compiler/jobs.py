@@ -87,7 +87,7 @@ def job_of(
             name=pipeline.name,
             description=pipeline.description,
             resource_defs={RUN: run_resource(pipeline, settings, pipelines), IO_MANAGER: json_io_manager},
-            config=config_mapping(pipeline, settings.log_level),
+            config=config_mapping(pipeline, settings),
             tags=run_tags(pipeline),
             executor_def=executor,
         )

@@ -1,6 +1,7 @@
 """One step as one op."""
 
 import json
+import traceback
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -44,7 +45,7 @@ def step_op(pipeline: Pipeline, step: Step, upstream: tuple[str, ...]) -> dg.OpD
     def compute(context: dg.OpExecutionContext, inputs: Mapping[str, Json]) -> Any:
         run = opened(getattr(context.resources, RUN))
         before = {name: StepResult.from_json(inputs[input_name(name)]) for name in upstream}
-        result = _told(lambda: run.step(step, before, listen=context.log.info))
+        result = _told(run, lambda: run.step(step, before, listen=context.log.info))
         shown = of_result(result)
         if result.status == "failed" and not step.continue_on_error:
             raise step_failure(step.name, result, shown)
@@ -75,15 +76,15 @@ def outputs_op(pipeline: Pipeline, upstream: tuple[str, ...], finish: Finish) ->
             yield dg.Output({}, RESULT)
             return
         before = {name: StepResult.from_json(inputs[input_name(name)]) for name in upstream}
-        outputs = _told(lambda: run.outputs(before))
-        found = _told(lambda: run.scanned(before))
-        shown = {**of_outputs(outputs), **_told(lambda: finish(run, outputs))}
+        outputs = _told(run, lambda: run.outputs(before))
+        found = _told(run, lambda: run.scanned(before))
+        shown = {**of_outputs(outputs), **_told(run, lambda: finish(run, outputs))}
         if pipeline.partitions:
             shown |= tally(found)
         if run.scan is not None:
             show_files(context, run.scan, found, outputs)
             _suppress(context, run)
-        for event in _told(lambda: of_asset(run, _numbers(shown))):
+        for event in _told(run, lambda: of_asset(run, _numbers(shown))):
             context.log_event(event)
         if RESULT in context.selected_output_names:
             context.add_output_metadata(shown, output_name=RESULT)
@@ -112,14 +113,21 @@ def _suppress(context: dg.OpExecutionContext, run: Run) -> None:
         context.log.warning("suppressions stay as they were: %s", error)
 
 
-def _told(work: Callable[[], Any]) -> Any:
-    """Do the work; being told to stop becomes Dagster's own interruption, an error such as a full disk its failure."""
+def _told(run: Run, work: Callable[[], Any]) -> Any:
+    """Do the work; being told to stop becomes Dagster's own interruption, an error such as a full disk its failure.
+
+    So does an error that nobody expected: Dagster keeps what is raised, and its text may hold a secret.
+    """
     try:
         return work()
     except Cancelled as error:
         raise DagsterExecutionInterruptedError from error
     except ElexirionError as error:
-        raise failure(error) from error
+        raise failure(error, run.redactor) from None
+    except dg.DagsterError:
+        raise
+    except Exception:  # noqa: BLE001 - kept as its text, whatever it is
+        raise dg.Failure(run.redactor.text(traceback.format_exc()), allow_retries=False) from None
 
 
 def step_failure(name: str, result: StepResult, shown: Mapping[str, Any]) -> dg.Failure:

@@ -19,16 +19,19 @@ from elexirion_dagster.compiler.ops import Finish, step_failure
 from elexirion_dagster.compiler.parts import split_run
 from elexirion_dagster.compiler.resources import RUN, Unopened, Wanted, failure, opened, opened_for
 from elexirion_dagster.errors import Cancelled, ElexirionError, InputError, StorageError
+from elexirion_dagster.inputs import without_secrets
 from elexirion_dagster.records import Json, StepResult
 from elexirion_dagster.recovery.candidates import verified
 from elexirion_dagster.recovery.decide import LONGEST_PAUSE_S, Find, handed_on
 from elexirion_dagster.recovery.plan import RECOVER, Failed, Launch
 from elexirion_dagster.recovery.recover import finder, put_together, recover
+from elexirion_dagster.redact import Redactor
 from elexirion_dagster.run import Run
 from elexirion_dagster.settings import Settings
+from elexirion_dagster.spec.partitioning import BATCH
 from elexirion_dagster.store.failures.recoveries import past
 from elexirion_dagster.store.home import open_home
-from elexirion_dagster.tags import CHANGE_TAG, CLI, PIPELINE_TAG, RECOVERY_TAG, TRIGGER_TAG
+from elexirion_dagster.tags import CHANGE_TAG, CLI, PIPELINE_TAG, RECOVERY_TAG, SCAN_TAG, TRIGGER_TAG
 
 _BATCH = 200
 _AGAIN_S = 15.0
@@ -117,12 +120,12 @@ class _Tick:
     def recovered(self, run: dg.DagsterRun) -> list[dg.RunRequest]:
         """The runs to start after this one failed; one that cannot be recovered must not hold up those after it."""
         try:
-            plan = recover(_told(kept_instance(self.context), run), self.settings, self.files, self.find)
+            plan = recover(_told(kept_instance(self.context), run, self.settings), self.settings, self.files, self.find)
             self.told.append(f"{run.run_id}: {plan.action}")
             if plan.due_at is not None and 0 < plan.due_at - time.time() <= LONGEST_PAUSE_S:
                 self.cursor.waiting[run.run_id] = plan.due_at
                 return []
-            return [_request(run, launch, self.find) for launch in plan.launches]
+            return [_request(run, launch, self.find, self.settings) for launch in plan.launches]
         except StorageError as error:  # a full disk: nothing could be decided, so it is asked again
             self.cursor.waiting[run.run_id] = time.time() + _AGAIN_S
             self.told.append(f"{run.run_id}: {error}")
@@ -133,8 +136,8 @@ class _Tick:
     def whole(self, run: dg.DagsterRun) -> list[dg.RunRequest]:
         """The run that does once what follows the items of a split run; none where its pipeline is another by now."""
         try:
-            launch = put_together(_told(kept_instance(self.context), run), self.settings, self.find)
-            return [_request(run, launch, self.find)]
+            launch = put_together(_told(kept_instance(self.context), run, self.settings), self.settings, self.find)
+            return [_request(run, launch, self.find, self.settings)]
         except ElexirionError as error:
             words = "the parts of run %s are not put together: %s"
             self.context.log.error(words, run.run_id, error)  # noqa: TRY400 - said in words
@@ -194,8 +197,9 @@ def _ended(context: dg.SensorEvaluationContext, end: _End, after: int) -> Iterat
         yield change.storage_id, kept_instance(context).get_run_by_id(change.event_log_entry.run_id)
 
 
-def _told(instance: dg.DagsterInstance, run: dg.DagsterRun) -> Failed:
+def _told(instance: dg.DagsterInstance, run: dg.DagsterRun, settings: Settings) -> Failed:
     _, cause, message = how_it_ended(instance, run)
+    message = message and Redactor(secrets=settings.secrets()).text(message)
     record = instance.get_run_record_by_id(run.run_id)
     return Failed(
         run=run.run_id,
@@ -204,7 +208,7 @@ def _told(instance: dg.DagsterInstance, run: dg.DagsterRun) -> Failed:
         cause=cause or "unknown",
         message=message,
         at=record.end_time if record and record.end_time else time.time(),
-        inputs=_inputs(run),
+        inputs=_inputs(run, settings),
         tags=run.tags,
         at_work=None if run.job_name == RECOVER else _at_work(instance, run.run_id),
     )
@@ -216,15 +220,17 @@ def _at_work(instance: dg.DagsterInstance, run_id: str) -> frozenset[str]:
     return frozenset(one.step_key for one in stats if one.status is not StepEventStatus.SUCCESS)
 
 
-def _inputs(run: dg.DagsterRun) -> dict[str, Json]:
-    """The inputs of a pipeline's run; the generic job has them one level down."""
+def _inputs(run: dg.DagsterRun, settings: Settings) -> dict[str, Json]:
+    """The inputs of a pipeline's run, without secrets; the generic job has them one level down."""
     config: dict[str, Json] = dict(run.run_config)
-    return dict(config["ops"][_STEPS]["config"]["inputs"]) if run.job_name == RECOVER else config
+    given = dict(config["ops"][_STEPS]["config"]["inputs"]) if run.job_name == RECOVER else config
+    files = {BATCH: given[BATCH]} if BATCH in given and SCAN_TAG in run.tags else {}
+    return {**without_secrets(given, Redactor(secrets=settings.secrets())), **files}
 
 
-def _request(run: dg.DagsterRun, launch: Launch, find: Find) -> dg.RunRequest:
+def _request(run: dg.DagsterRun, launch: Launch, find: Find, settings: Settings) -> dg.RunRequest:
     """The run to start, with the inputs of the one that failed."""
-    inputs = _inputs(run)
+    inputs = _inputs(run, settings)
     if launch.job == RECOVER:
         config: dict[str, Json] = {"ops": {_STEPS: {"config": {"of": run.run_id, "inputs": inputs}}}}
     elif launch.job == run.job_name:
@@ -290,4 +296,4 @@ def _whole(run: Run, listen: Callable[[str], None], finish: Finish) -> dict[str,
     except Cancelled as error:
         raise DagsterExecutionInterruptedError from error
     except ElexirionError as error:
-        raise failure(error) from error
+        raise failure(error, run.redactor) from None

@@ -8,7 +8,9 @@ import dagster as dg
 from elexirion_dagster.codebase.selection import Batch
 from elexirion_dagster.compiler.ends import record_own_end, root_of
 from elexirion_dagster.errors import ElexirionError
+from elexirion_dagster.inputs import masks_note
 from elexirion_dagster.records import Json
+from elexirion_dagster.redact import Redactor
 from elexirion_dagster.run import Run, RunInfo
 from elexirion_dagster.settings import Settings
 from elexirion_dagster.spec.children import NO_PIPELINES, Pipelines
@@ -24,8 +26,9 @@ RUN = "run"
 class Unopened:
     """Stands for a Run that could not be opened; the first op that needs it fails with the error."""
 
-    def __init__(self, error: ElexirionError) -> None:
+    def __init__(self, error: ElexirionError, redactor: Redactor) -> None:
         self.error = error
+        self.redactor = redactor
 
     def cancel(self) -> None:
         """There is nothing under way."""
@@ -34,14 +37,17 @@ class Unopened:
 def opened(resource: Run | Unopened) -> Run:
     """The run behind the resource. Raises dg.Failure with the cause when it could not be opened."""
     if isinstance(resource, Unopened):
-        raise failure(resource.error)
+        raise failure(resource.error, resource.redactor)
     return resource
 
 
-def failure(error: ElexirionError) -> dg.Failure:
-    """The error as Dagster's failure, its cause in the metadata; the op is not retried."""
-    mend = {"how_to_mend": error.mend} if error.mend else {}
-    return dg.Failure(str(error), metadata={"cause": error.cause, **mend}, allow_retries=False)
+def failure(error: ElexirionError, redactor: Redactor) -> dg.Failure:
+    """The error as Dagster's failure, its cause in the metadata; the op is not retried.
+
+    To be raised `from None`: Dagster would keep the error it comes from too, which may hold a secret.
+    """
+    mend = {"how_to_mend": redactor.text(error.mend)} if error.mend else {}
+    return dg.Failure(redactor.text(str(error)), metadata={"cause": error.cause, **mend}, allow_retries=False)
 
 
 def run_resource(pipeline: Pipeline, settings: Settings, pipelines: Pipelines = NO_PIPELINES) -> dg.ResourceDefinition:
@@ -82,8 +88,10 @@ def opened_for(
         wanted = find()
         run = Run(wanted.pipeline, info_of(context, wanted), settings, pipelines=wanted.pipelines)
     except ElexirionError as error:
-        yield Unopened(error)
+        yield Unopened(error, Redactor(secrets=settings.secrets()))
         return
+    if (note := masks_note(run.inputs)) and context.log is not None:
+        context.log.warning(note)
     try:
         yield run
     finally:

@@ -77,9 +77,7 @@ def say(settings: Settings, run: str, step: str, word: Word) -> Said:
     expected = (
         None if word.expected is None else _expected(word.expected, _slot(settings, word.pipeline, pipeline, slot))
     )
-    keys = (settings.anthropic_api_key, settings.gemini_api_key, settings.local_api_key)
-    redactor = Redactor(secrets=[key.get_secret_value() for key in keys if key is not None])
-    said = redactor.tree({"comment": word.comment, "expected": expected})
+    said = Redactor(secrets=settings.secrets()).tree({"comment": word.comment, "expected": expected})
     day = f"feedback-{datetime.now(UTC):%Y-%m-%d}"
     ((tenant,),) = query(home, _TENANT, [root]).rows
     with JournalWriter(home, root_run=day, run=day, tenant=tenant) as journal:

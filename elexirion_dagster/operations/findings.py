@@ -52,7 +52,7 @@ def judge(settings: Settings, fingerprint: str, word: Word, *, path: str | None 
     ingest(home)
     meant = _meant(home, fingerprint, path)
     _check(word)
-    _journal(home, meant, word)
+    _journal(home, meant, word, Redactor(secrets=settings.secrets()))
     ingest(home)
     ids = {finding["finding"] for finding in meant}
     return [finding for finding in with_fingerprint(home, fingerprint) if finding["finding"] in ids]
@@ -92,11 +92,11 @@ def _check(word: Word) -> None:
             )
 
 
-def _journal(home: Home, findings: Sequence[Mapping[str, Json]], word: Word) -> None:
+def _journal(home: Home, findings: Sequence[Mapping[str, Json]], word: Word, redactor: Redactor) -> None:
     """Write the word into the day's root run of its own; it scores the answers that named the finding."""
     score = {"accepted": 1.0, "rejected": 0.0}.get(word.verdict)
     answers = [] if score is None else [(one, answer) for one in findings for answer in named_by(home, one)]
-    said = Redactor().tree({"reason": word.reason, "owner": word.owner, "comment": word.comment})
+    said = redactor.tree({"reason": word.reason, "owner": word.owner, "comment": word.comment})
     said |= {"verdict": word.verdict, "expires": word.until and word.until.isoformat()}
     run = f"findings-{datetime.now(UTC):%Y-%m-%d}"
     with JournalWriter(home, root_run=run, run=run) as journal:

@@ -10,16 +10,20 @@ from dagster._core.definitions.job_base import InMemoryJob
 from dagster._core.execution.api import execute_run
 from dagster._utils.interrupts import capture_interrupts
 
+from elexirion_dagster.codebase.selection import Batch
 from elexirion_dagster.compiler.ends import record_end
 from elexirion_dagster.compiler.ops import OUTPUTS
 from elexirion_dagster.definitions import job_of_file
 from elexirion_dagster.errors import Cause
 from elexirion_dagster.execution.workers import WORKERS, working_on
+from elexirion_dagster.inputs import without_secrets
 from elexirion_dagster.operations.opened import open_instance
 from elexirion_dagster.records import Json
+from elexirion_dagster.redact import Redactor
 from elexirion_dagster.reports.json_report import load
 from elexirion_dagster.reports.report import Report
 from elexirion_dagster.settings import Settings
+from elexirion_dagster.spec.partitioning import BATCH
 from elexirion_dagster.tags import CLI, TRIGGER_TAG
 
 LOCATION = "elexirion_dagster"
@@ -49,20 +53,28 @@ def execute(
     tags: Mapping[str, str],
     settings: Settings,
     test_steps: bool = False,
+    batch: Batch | None = None,
     before: Callable[[dg.DagsterInstance], None] = lambda _instance: None,
 ) -> Finished:
     """Run the pipeline in `file` to its end. Being interrupted ends its children and marks the run cancelled.
 
-    `inputs` may also hold the `batch` of a run with partitions. `before` is called with the instance first.
+    What looks like a secret in the inputs or tags is masked before anything is stored. `batch` is what a run with
+    partitions is to scan. `before` is called with the instance first.
     """
+    redactor = Redactor(secrets=settings.secrets())
     with capture_interrupts(), open_instance(settings) as (home, instance):
         before(instance)
         job = job_of_file(file, settings, test_steps=test_steps)
         run = instance.create_run_for_job(
             job_def=job,
             run_id=run_id,
-            run_config=dict(inputs),
-            tags={**job.tags, **tags, TRIGGER_TAG: CLI, ".dagster/repository": f"__repository__@{LOCATION}"},
+            run_config={**without_secrets(inputs, redactor), **({BATCH: batch.to_json()} if batch else {})},
+            tags={
+                **job.tags,
+                **redactor.tree(dict(tags)),
+                TRIGGER_TAG: CLI,
+                ".dagster/repository": f"__repository__@{LOCATION}",
+            },
         )
         with working_on(home.dagster / WORKERS, run_id):
             execute_run(InMemoryJob(job), run, instance)

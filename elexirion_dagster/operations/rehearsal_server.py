@@ -24,10 +24,14 @@ def variables(base_url: str) -> dict[str, str]:
 
 
 def rehearsed(settings: Settings, base_url: str) -> Settings:
-    """The same settings with every provider at a rehearsal server: `auto` is anthropic, and no day's budget counts."""
+    """The same settings with every provider at a rehearsal server: `auto` is anthropic, and no day's budget counts.
+
+    No other key of the user's is there: a provider that cannot be played is not configured.
+    """
     played = Settings.from_env(variables(base_url))
     pointed = {name: getattr(played, name) for name in played.model_fields_set - {"home", "environ"}}
-    return settings.model_copy(update={**pointed, "model": None, "local_api_key": None, "budget_usd_per_day": None})
+    no_keys = dict.fromkeys(Settings.secret_fields())
+    return settings.model_copy(update={**no_keys, **pointed, "model": None, "budget_usd_per_day": None})
 
 
 def sight(calls: int, faults: Mapping[str, int]) -> str:

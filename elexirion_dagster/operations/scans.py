@@ -22,7 +22,6 @@ from elexirion_dagster.reports.report import Report
 from elexirion_dagster.scan.plan import Plan, plan, scope_digest
 from elexirion_dagster.scan.target import lines, target_of
 from elexirion_dagster.settings import Settings
-from elexirion_dagster.spec.partitioning import BATCH
 from elexirion_dagster.spec.pipeline import Pipeline
 from elexirion_dagster.store.home import open_home
 from elexirion_dagster.store.journal import JournalWriter
@@ -104,8 +103,14 @@ def run(scan: Scan, *, run_id: str, model: str | None, stream: bool, settings: S
     from elexirion_dagster.operations.launch import execute  # noqa: PLC0415 1.5 s, see above
 
     if scan.base is not None:
-        before = {**scan.inputs, BATCH: scan.base.to_json()}
-        done = execute(scan.file, before, run_id=str(uuid.uuid4()), tags=model_tags(NO_MODEL), settings=settings)
+        done = execute(
+            scan.file,
+            scan.inputs,
+            run_id=str(uuid.uuid4()),
+            tags=model_tags(NO_MODEL),
+            settings=settings,
+            batch=scan.base,
+        )
         if done.status != "succeeded":
             return done
     tree, night = scan.plan.tree, scan.plan.night
@@ -117,10 +122,11 @@ def run(scan: Scan, *, run_id: str, model: str | None, stream: bool, settings: S
         batch = replace(batch, night=next_night(home, scan.pipeline.name, scan.plan.tree.repository.identity))
     return execute(
         scan.file,
-        {**scan.inputs, BATCH: batch.to_json()},
+        scan.inputs,
         run_id=run_id,
         tags=model_tags(model, stream=stream),
         settings=settings,
+        batch=batch,
         before=lambda instance: register(instance, scan.plan),
     )
 
