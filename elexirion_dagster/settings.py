@@ -93,6 +93,7 @@ _SECRET_NAME = re.compile(
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://[^\s'\"<>]+", re.IGNORECASE)
 _PLACEHOLDER = re.compile(r"[A-Za-z-]{0,11}")
 """What stands where a local server wants some key, such as ollama: no secret, and maybe a word of every text."""
+_GIVEN = re.compile(r"([^=:]+)[=:]\s*(.+)")
 _LEAST_PART_CHARS = 8
 
 
@@ -210,7 +211,7 @@ def _secrets_of_url(url: str) -> Iterator[str]:
 def _secrets_of_target(target: str) -> Iterator[str]:
     """What is secret of an alert's target: the path of a webhook, whoever knows it may post; what a command is given.
 
-    A command's words are secrets where they follow an option that is named like one (`--token x`, `--token=x`).
+    A command's words are secrets where they follow what is named like one: `--token x`, `--token=x`, `X-Token: x`.
     """
     if _URL.match(target):
         parts = urlsplit(target)
@@ -220,9 +221,9 @@ def _secrets_of_target(target: str) -> Iterator[str]:
         return
     before = ""
     for word in shlex.split(target):
-        name, equals, value = word.partition("=")
-        if equals and _SECRET_NAME.search(name):
-            yield value
-        elif before.startswith("-") and _SECRET_NAME.search(before):
+        given = _GIVEN.fullmatch(word)
+        if given and _SECRET_NAME.search(given[1]):
+            yield given[2]
+        elif before.startswith("-") and not word.startswith("-") and _SECRET_NAME.search(before):
             yield word
-        before = word
+        before = "" if given else word

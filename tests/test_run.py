@@ -1,3 +1,4 @@
+import json
 import re
 from pathlib import Path
 
@@ -146,18 +147,43 @@ def test_inputs_stay_what_they_were(start):
     assert again.all()["s"].data == {"x": f"first {root}"}
 
 
-def test_inputs_with_secrets_are_not_kept_so_they_must_come_again(start):
+def test_a_run_sees_masks_in_place_of_secrets_and_what_continues_it_sees_the_same(start):
     secret = "ghp_" + "ab12" * 8
     text = (
         "inputs: {x: {type: string}, y: {type: string}}\n"
-        "steps: [{name: s, type: set, vars: {n: '{{ inputs.x | length }}'}}]"
+        "steps: [{name: s, type: set, vars: {x: '{{ inputs.x }}', y: '{{ inputs.y }}'}}]"
     )
     first = start(text, x=secret, y="a")
-    again = start(text, root=first.run.info.root_run, x=secret, y="a")
-    assert again.all()["s"].data == {"n": len(secret)}
-    with pytest.raises(InputError, match="secrets that were not kept"):
-        start(text, root=first.run.info.root_run, x=secret, y="b")
-    assert secret not in str(again.lines())
+    seen = {"x": "[redacted:github_token]", "y": "a"}
+    for given in ({"x": secret, "y": "a"}, seen, {"x": secret, "y": "b"}, {"x": "other", "y": "b"}):
+        again = start(text, root=first.run.info.root_run, **given)
+        assert again.all()["s"].data == seen
+        assert secret not in str(again.lines())
+
+
+def test_inputs_that_were_pinned_before_their_kind_of_secret_was_known_are_masked_now(start):
+    secret = "hf_" + "aB3d" * 9
+    text = "inputs: {x: {type: string}}\nsteps: [{name: s, type: set, vars: {x: '{{ inputs.x }}'}}]"
+    first = start(text, x="plain")
+    (journal,) = first.home.path.glob(f"journal/{first.run.info.root_run}/*.jsonl")
+    journal.write_text(journal.read_text("utf-8").replace('"plain"', json.dumps(secret)), "utf-8")
+    again = start(text, root=first.run.info.root_run, x=secret)
+    assert again.all()["s"].data == {"x": "[redacted:huggingface_token]"}
+
+
+def test_a_path_of_something_that_exists_is_no_secret_whatever_it_looks_like(start, tmp_path):
+    place = tmp_path / ("ghp_" + "ab12" * 8)
+    place.mkdir()
+    text = "inputs: {private_key: {type: path}}\nsteps: [{name: s, type: set, vars: {x: '{{ inputs.private_key }}'}}]"
+    for path in (place, tmp_path):
+        assert start(text, private_key=str(path)).run.inputs == {"private_key": str(path)}
+    assert "[redacted:" in start(text, private_key=str(place / "none")).run.inputs["private_key"]
+
+
+def test_tags_are_journaled_without_secrets(start):
+    secret = "ghp_" + "ab12" * 8
+    rehearsed = start("steps: [{name: s, type: set, vars: {x: 1}}]", tags={"note": secret})
+    assert rehearsed.lines("run_started")[0]["tags"] == {"note": "[redacted:github_token]"}
 
 
 def test_run_values_are_those_of_the_root_run(start):

@@ -1,9 +1,18 @@
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from elexirion_dagster.errors import InputError
 from elexirion_dagster.settings import Settings
+
+KEY = "shaped like nothing"
+
+
+class More(Settings):
+    """Our settings with the key of one more provider."""
+
+    newco_api_key: SecretStr | None = None
 
 
 def test_variables_are_read_by_their_names():
@@ -64,3 +73,73 @@ def test_a_key_is_never_shown():
     assert "not-a-key" not in repr(settings)
     assert "abcdefgh" not in repr(settings)
     assert "not-a-key" not in str(settings.model_dump(exclude={"environ"}))
+
+
+@pytest.mark.parametrize("field", More.secret_fields())
+def test_every_key_is_among_the_secrets(field):
+    assert More(**{field: KEY}).secrets() == [KEY]
+
+
+def test_every_field_that_is_named_like_a_key_is_of_the_type_that_is_not_shown():
+    named = {name for name in Settings.model_fields if name.endswith(("_key", "_token", "_secret", "_password"))}
+    assert named == set(Settings.secret_fields())
+
+
+@pytest.mark.parametrize("word", ["ollama", "EMPTY", "none", "not-needed", "lm-studio"])
+def test_a_word_that_stands_in_for_a_key_is_no_secret(word):
+    assert Settings(local_api_key=word).secrets() == []
+
+
+@pytest.mark.parametrize("field", [name for name in Settings.model_fields if name.endswith("_base_url")])
+@pytest.mark.parametrize(
+    ("url", "secrets"),
+    [
+        ("https://me:pa55%2Fword@proxy.example.org/v1", {"pa55%2Fword", "pa55/word"}),
+        ("https://abcdefgh@proxy.example.org/v1", {"abcdefgh"}),
+        ("https://proxy.example.org/v1?api_key=abc&model=x", {"abc"}),
+        ("http://127.0.0.1:11434/v1", set()),
+        ("http://[::1/v1", set()),
+    ],
+)
+def test_what_is_secret_inside_a_base_url_is_among_the_secrets(field, url, secrets):
+    assert set(Settings(**{field: url}).secrets()) == secrets
+
+
+@pytest.mark.parametrize(
+    ("alert", "secrets"),
+    [
+        (
+            "https://hooks.example.org/services/T000/a-long-part-of-the-path",
+            {"https://hooks.example.org/services/T000/a-long-part-of-the-path", "a-long-part-of-the-path"},
+        ),
+        ("https://example.org/x?token=abc", {"https://example.org/x?token=abc", "abc"}),
+        ("http://127.0.0.1:9", set()),
+        ("notify-send Elexirion", set()),
+        ("post --token abc --password=hunter2 --title news", {"abc", "hunter2"}),
+        ("curl -H 'X-Api-Key: abc' --data @-", {"abc"}),
+        ("curl -d @- https://me:pa55word@example.org/x", {"pa55word"}),
+    ],
+)
+def test_what_is_secret_of_an_alert_is_among_the_secrets(alert, secrets):
+    assert set(Settings(alert=alert).secrets()) == secrets
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "secrets"),
+    [
+        *((name, "abcd", ["abcd"]) for name in ("DB_PASSWORD", "SERVICE_TOKEN", "x_api_key", "DB_PWD", "SENTRY_DSN")),
+        *((name, "abcd", ["abcd"]) for name in ("HTTP_AUTHORIZATION", "BASIC_AUTH", "SLACK_WEBHOOK", "GH_PAT")),
+        *((name, "abcd", []) for name in ("PWD", "OLDPWD", "HOME", "GIT_AUTHOR_NAME", "BRANCH")),
+        ("SERVICE_URL", "https://me:pa55@example.org/x?sig=abc", ["pa55", "abc"]),
+    ],
+)
+def test_variables_under_env_are_secret_by_their_name_or_their_url(name, value, secrets):
+    settings = Settings(environ={name: value, "OTHER_TOKEN": "not listed"})
+    assert settings.secrets([name], ["MISSING"]) == secrets
+    assert settings.secrets() == []
+
+
+def test_a_refused_alert_is_not_shown():
+    with pytest.raises(InputError, match="ELEXIRION_ALERT cannot be used") as caught:
+        Settings.from_env({"ELEXIRION_ALERT": "'https://hooks.example.org/services/secret"})
+    assert "hooks.example.org" not in str(caught.value)

@@ -14,6 +14,7 @@ from elexirion_dagster.compiler.metadata import of_outputs, of_result
 from elexirion_dagster.compiler.resources import RUN, failure, opened
 from elexirion_dagster.errors import Cancelled, ElexirionError, InputError
 from elexirion_dagster.records import Json, StepResult
+from elexirion_dagster.redact import Redactor
 from elexirion_dagster.run import Run
 from elexirion_dagster.scan.target import tally
 from elexirion_dagster.spec.pipeline import Pipeline
@@ -139,9 +140,9 @@ def step_failure(name: str, result: StepResult, shown: Mapping[str, Any]) -> dg.
 
 
 def _description(step: Step) -> str:
-    """The step's own description, and its definition as it stands in the YAML."""
+    """The step's own description, and its definition as it stands in the YAML but for secrets: Dagster stores it."""
     whole = step.model_dump(mode="json", by_alias=True, exclude_unset=True, exclude={"name", "description"})
-    definition = f"```json\n{json.dumps(whole, indent=2, ensure_ascii=False)}\n```"
+    definition = f"```json\n{json.dumps(Redactor().tree(whole), indent=2, ensure_ascii=False)}\n```"
     return f"{step.description}\n\n{definition}" if step.description else definition
 
 

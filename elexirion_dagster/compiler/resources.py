@@ -125,4 +125,4 @@ def _trigger(run: dg.DagsterRun) -> str:
 
 def run_tags(pipeline: Pipeline) -> dict[str, str]:
     """Tags of the pipeline's job, and so of its runs."""
-    return {**pipeline.tags, PIPELINE_TAG: pipeline.name}
+    return {**Redactor().tree(dict(pipeline.tags)), PIPELINE_TAG: pipeline.name}

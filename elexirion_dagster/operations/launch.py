@@ -61,20 +61,16 @@ def execute(
     What looks like a secret in the inputs or tags is masked before anything is stored. `batch` is what a run with
     partitions is to scan. `before` is called with the instance first.
     """
-    redactor = Redactor(secrets=settings.secrets())
     with capture_interrupts(), open_instance(settings) as (home, instance):
         before(instance)
         job = job_of_file(file, settings, test_steps=test_steps)
+        redactor = Redactor(secrets=settings.secrets())
+        ours = {TRIGGER_TAG: CLI, ".dagster/repository": f"__repository__@{LOCATION}"}
         run = instance.create_run_for_job(
             job_def=job,
             run_id=run_id,
             run_config={**without_secrets(inputs, redactor), **({BATCH: batch.to_json()} if batch else {})},
-            tags={
-                **job.tags,
-                **redactor.tree(dict(tags)),
-                TRIGGER_TAG: CLI,
-                ".dagster/repository": f"__repository__@{LOCATION}",
-            },
+            tags={**job.tags, **redactor.tree(dict(tags)), **ours},
         )
         with working_on(home.dagster / WORKERS, run_id):
             execute_run(InMemoryJob(job), run, instance)
@@ -83,11 +79,15 @@ def execute(
             raise dg.DagsterInvariantViolationError(f"run {run_id} is gone from the instance")
         status, cause, message = record_end(instance, ended, settings)
         outputs = _outputs(Path(instance.storage_directory()) / run_id)
-    folder = home.report(run_id)
-    files = {file.suffix[1:]: file for file in sorted(folder.iterdir())} if folder.is_dir() else {}
+    files = _reports(home.report(run_id))
     report = load(files["json"].read_text(encoding="utf-8")) if "json" in files else None
     worktree = home.workspace(run_id) if (home.workspace(run_id) / ".git").is_file() else None
     return Finished(run_id, status, cause, message, outputs, report, files, worktree)
+
+
+def _reports(folder: Path) -> dict[str, Path]:
+    """The report files of a run by kind."""
+    return {file.suffix[1:]: file for file in sorted(folder.iterdir())} if folder.is_dir() else {}
 
 
 def _outputs(storage: Path) -> dict[str, Json]:

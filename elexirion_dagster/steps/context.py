@@ -199,7 +199,8 @@ class StepContext:
 
     def told(self, error: ElexirionError) -> StepError:
         """An error as a result carries it, secrets left out."""
-        return StepError(error.cause, self.shared.redactor.text(error.message), error.mend)
+        text = self.shared.redactor.text
+        return StepError(error.cause, text(error.message), error.mend and text(error.mend))
 
     def under(self, budget: Budget | None) -> "StepContext":
         """This context under the step's own budget too, in an account that recoveries of the run go on with."""

@@ -54,8 +54,7 @@ class Asking:
         except (Cancelled, StorageError):
             raise
         except ElexirionError as error:
-            message = self._ctx.shared.redactor.text(error.message)
-            return self._whole("failed", error=StepError(error.cause, message, error.mend))
+            return self._whole("failed", error=self._ctx.told(error))
         return self._whole("succeeded", data=data)
 
     def _data(self) -> Json:

@@ -30,8 +30,7 @@ def stood_in(step: Step, ctx: StepContext, result: StepResult) -> StepResult:
     except (Cancelled, StorageError):
         raise
     except ElexirionError as error:
-        message = ctx.shared.redactor.text(error.message)
-        other = StepResult("failed", error=StepError(error.cause, message, error.mend))
+        other = StepResult("failed", error=ctx.told(error))
     return _degraded(result, result.error, other)
 
 

@@ -1,0 +1,1 @@
+"""Dagster's web server behind a layer of ours."""
