@@ -223,7 +223,7 @@ class Run:
             durable=True,
             pipeline=self.pipeline.name,
             pipeline_hash=pipeline_hash(self.pipeline, self._pipelines),
-            description=self.pipeline.description,
+            description=self.pipeline.description and self.redactor.text(self.pipeline.description),
             inputs=self.redactor.tree(self.inputs),
             trigger=self.info.trigger,
             recovery_of=self.info.tags.get(RECOVERY_TAG),

@@ -4,6 +4,7 @@ from typing import Any
 
 import dagster as dg
 
+from elexirion_dagster.compiler.metadata import described
 from elexirion_dagster.compiler.resources import RUN
 from elexirion_dagster.errors import InputError
 from elexirion_dagster.inputs import complete_inputs, without_secrets
@@ -65,13 +66,13 @@ def config_mapping(pipeline: Pipeline, settings: Settings) -> dg.ConfigMapping:
 
 
 def _field(name: str, declared: Input, pipeline: Pipeline) -> dg.Field:
-    kind = _TYPES[declared.type]
+    kind, told = _TYPES[declared.type], described(declared.description)
     if declared.enum:
         kind = dg.Enum(f"{pipeline.name}.{name}", [dg.EnumValue(value) for value in declared.enum])
     if declared.required:
-        return dg.Field(kind, is_required=True, description=declared.description)
+        return dg.Field(kind, is_required=True, description=told)
     if declared.default is None:
-        return dg.Field(dg.Noneable(kind), is_required=False, default_value=None, description=declared.description)
+        return dg.Field(dg.Noneable(kind), is_required=False, default_value=None, description=told)
     default = float(declared.default) if declared.type == "number" else declared.default
     default = without_secrets({name: default}, Redactor())[name]  # Dagster stores what a job is with its runs
-    return dg.Field(kind, is_required=False, default_value=default, description=declared.description)
+    return dg.Field(kind, is_required=False, default_value=default, description=told)

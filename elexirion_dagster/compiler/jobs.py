@@ -9,7 +9,7 @@ from dagster._core.definitions.dependency import IDependencyDefinition
 from dagster_shared.check import CheckError
 
 from elexirion_dagster.compiler.inputs import config_mapping
-from elexirion_dagster.compiler.metadata import fenced
+from elexirion_dagster.compiler.metadata import described, fenced
 from elexirion_dagster.compiler.ops import IO_MANAGER, OUTPUTS, Finish, definition_name, input_name, outputs_op, step_op
 from elexirion_dagster.compiler.resources import RUN, run_resource, run_tags
 from elexirion_dagster.compiler.values import json_io_manager
@@ -83,9 +83,9 @@ def job_of(
 ) -> dg.JobDefinition:
     """The job over ops that were made already."""
     with refusals_told(pipeline):
-        return dg.GraphDefinition(name=pipeline.name, description=pipeline.description, **nodes).to_job(
+        return dg.GraphDefinition(name=pipeline.name, description=described(pipeline.description), **nodes).to_job(
             name=pipeline.name,
-            description=pipeline.description,
+            description=described(pipeline.description),
             resource_defs={RUN: run_resource(pipeline, settings, pipelines), IO_MANAGER: json_io_manager},
             config=config_mapping(pipeline, settings),
             tags=run_tags(pipeline),
@@ -115,7 +115,7 @@ def nodes_of(pipeline: Pipeline, finish: Finish, pipelines: Pipelines = NO_PIPEL
 def broken_job(name: str, error: Exception, executor: dg.ExecutorDefinition | None) -> dg.JobDefinition:
     """Stands for a file that cannot be used: its description and its run carry the error."""
     ours = error if isinstance(error, ElexirionError) else ElexirionError(f"{type(error).__name__}: {error}")
-    text = str(ours)
+    text = str(described(str(ours)))
 
     def compute(_context: dg.OpExecutionContext, _inputs: object) -> None:
         raise dg.Failure(text, metadata={"cause": ours.cause}, allow_retries=False)

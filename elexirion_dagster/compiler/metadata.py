@@ -10,11 +10,17 @@ import dagster as dg
 
 from elexirion_dagster.prompting.shown import SHOWN_CHARS, cut
 from elexirion_dagster.records import Json, StepResult
+from elexirion_dagster.redact import Redactor
 
 TABLE_ROWS = 100
 _CELL_CHARS = 200
 _LONG = ("prompt", "reply")
 _TABLES = ("tool_calls", "samples")
+
+
+def described(text: str | None) -> str | None:
+    """A description out of a document, without secrets: Dagster stores what jobs are."""
+    return text and Redactor().text(text)
 
 
 def of_result(result: StepResult) -> dict[str, Any]:

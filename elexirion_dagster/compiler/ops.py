@@ -10,7 +10,7 @@ from dagster._core.errors import DagsterExecutionInterruptedError
 
 from elexirion_dagster.compiler.checks import of_asset
 from elexirion_dagster.compiler.materialised import failed_files, show_files
-from elexirion_dagster.compiler.metadata import of_outputs, of_result
+from elexirion_dagster.compiler.metadata import described, of_outputs, of_result
 from elexirion_dagster.compiler.resources import RUN, failure, opened
 from elexirion_dagster.errors import Cancelled, ElexirionError, InputError
 from elexirion_dagster.records import Json, StepResult
@@ -143,7 +143,7 @@ def _description(step: Step) -> str:
     """The step's own description, and its definition as it stands in the YAML but for secrets: Dagster stores it."""
     whole = step.model_dump(mode="json", by_alias=True, exclude_unset=True, exclude={"name", "description"})
     definition = f"```json\n{json.dumps(Redactor().tree(whole), indent=2, ensure_ascii=False)}\n```"
-    return f"{step.description}\n\n{definition}" if step.description else definition
+    return f"{described(step.description)}\n\n{definition}" if step.description else definition
 
 
 def _numbers(shown: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from elexirion_dagster.codebase.identity import Repository, parse_key, partition
 from elexirion_dagster.codebase.selection import Batch
 from elexirion_dagster.compiler.jobs import Nodes, refusals_told
 from elexirion_dagster.compiler.materialised import asset_key
+from elexirion_dagster.compiler.metadata import described
 from elexirion_dagster.compiler.ops import FILES, OUTPUTS
 from elexirion_dagster.compiler.resources import Unopened, Wanted, opened_for
 from elexirion_dagster.dialects.load import Loaded
@@ -60,7 +61,7 @@ def files_asset(pipeline: Pipeline, nodes: Nodes) -> dg.AssetsDefinition:
     with refusals_told(pipeline):
         graph = dg.GraphDefinition(
             name=f"{pipeline.name}_files",
-            description=f"One partition per file that {pipeline.name} scans. {pipeline.description or ''}".strip(),
+            description=f"One partition per file that {pipeline.name} scans. {described(pipeline.description) or ''}".strip(),
             output_mappings=[
                 dg.OutputMapping(graph_output_name=FILES, mapped_node_name=OUTPUTS, mapped_node_output_name=FILES)
             ],
@@ -81,7 +82,7 @@ def result_asset(pipeline: Pipeline) -> dg.AssetSpec | None:
         return None
     deps = [asset_key(pipeline.name)] if pipeline.partitions else []
     key = pipeline.asset.split("/")
-    return dg.AssetSpec(key, deps=deps, description=pipeline.description, group_name=_GROUP, kinds={"yaml"})
+    return dg.AssetSpec(key, deps=deps, description=described(pipeline.description), group_name=_GROUP, kinds={"yaml"})
 
 
 def picked_resource(known: Mapping[str, Loaded], settings: Settings) -> dg.ResourceDefinition:
