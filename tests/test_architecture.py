@@ -113,11 +113,14 @@ BELOW |= {
     "operations": {*FLOOR_6, "definitions"},  # runs a pipeline with the definitions' executor
     # floor 8
     "cli": {"operations", "reports"},  # reports: terminal tables are reports too
+    "web": {"inputs"},  # inputs: which of them are secrets, and which are paths
 }
 OPTIMIZER = {"spec", "prompting", "providers", "store", "codebase", "calls", "reservations", "dialects"}
 
 FENCES: dict[str, set[str]] = {
     "dagster": {"compiler", "execution", "operations", "definitions", "component", "optimizer_assets"},
+    "dagster_graphql": {"web"},
+    "graphql": {"web"},
     "dspy": {"optimizer_assets.searching"},
     "gepa": {"optimizer_assets.searching"},
     "duckdb": {"store", "steps.sql"},

@@ -57,11 +57,12 @@ def _repo(key: str) -> str | None:
 def files_asset(pipeline: Pipeline, nodes: Nodes) -> dg.AssetsDefinition:
     """The asset `<name>_files` over the job's own ops; what is picked runs in as few runs as Dagster's ranges allow."""
     key = asset_key(pipeline.name)
+    told = described(pipeline.description) or ""
     most = 1 if pipeline.partitions is None or len(pipeline.repos) > 1 else pipeline.partitions.files_per_run
     with refusals_told(pipeline):
         graph = dg.GraphDefinition(
             name=f"{pipeline.name}_files",
-            description=f"One partition per file that {pipeline.name} scans. {described(pipeline.description) or ''}".strip(),
+            description=f"One partition per file that {pipeline.name} scans. {told}".strip(),
             output_mappings=[
                 dg.OutputMapping(graph_output_name=FILES, mapped_node_name=OUTPUTS, mapped_node_output_name=FILES)
             ],

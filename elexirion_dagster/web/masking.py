@@ -46,16 +46,16 @@ def masked_request(body: Mapping[str, Json], redactor: Redactor) -> tuple[dict[s
     """The body of a GraphQL request with a mask for each secret that Dagster would store, and the masked places.
 
     `body` has `query` and maybe `variables` and `operationName`, as they come in a POST as application/json. Queries
-    and what cannot be parsed stay as they are, Dagster answers those. Raises InputError for a request that is too
-    large or too deep to be looked through; it must not be handed on.
+    stay as they are. Raises InputError for a mutation that cannot be looked through because it cannot be parsed, is
+    too large or too deep; it must not be handed on.
     """
     query = body.get("query")
     if not isinstance(query, str) or "mutation" not in query:  # a keyword has one spelling
         return dict(body), []
     try:
         return _masked(body, parse(query), redactor)
-    except GraphQLError:
-        return dict(body), []
+    except GraphQLError as error:
+        raise InputError(f"The GraphQL document cannot be parsed: {error.message}") from error
     except RecursionError as error:
         raise InputError("the request is nested too deeply", mend="Put large inputs into a file.") from error
 
