@@ -179,8 +179,7 @@ class Settings(BaseModel):
             shown = {name: "" if name in hidden else f"={one['input']!r}" for name, one in wrong.items()}
             lines = [f"{_VARIABLES[name]}{shown[name]} cannot be used: {one['msg']}" for name, one in wrong.items()]
             names = " and ".join(_VARIABLES[name] for name in wrong)
-            raise InputError("
-".join(lines), mend=f"Set {names} to another value, or unset it.") from error
+            raise InputError("\n".join(lines), mend=f"Set {names} to another value, or unset it.") from error
         if settings.pipelines is not None and not settings.pipelines.is_dir():
             message = f"ELEXIRION_PIPELINES={str(settings.pipelines)!r} is no folder"
             raise InputError(message, mend="Set ELEXIRION_PIPELINES to a folder of pipelines, or unset it.")

@@ -54,8 +54,11 @@ def _locked(descriptor: int, home: Path) -> bool:
 
 
 def _sign(descriptor: int) -> None:
-    """Leave word of who holds the lock, for those who wait in vain; a full disk does not matter here."""
-    command = " ".join(sys.argv)[:_SHOWN_CHARS]
+    """Write who holds the lock, for those who wait in vain.
+
+    What the command was given may be secret; a full disk does not matter here.
+    """
+    command = " ".join(sys.argv[:2])[:_SHOWN_CHARS]
     text = json.dumps({"pid": os.getpid(), "host": os.uname().nodename, "command": command})
     with suppress(OSError):
         os.ftruncate(descriptor, 0)
