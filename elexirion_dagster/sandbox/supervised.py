@@ -31,12 +31,12 @@ class Supervised:
     ) -> None:
         lifeline, self._lifeline = os.pipe()
         self._report, report = os.pipe()
-        words = (f"lifeline={lifeline}", f"report={report}", *options)
+        words = [f"lifeline={lifeline}", f"report={report}", *options]
         try:
             self.process = subprocess.Popen(
-                command_line(words, program),
+                command_line(words, list(program)),
                 cwd=cwd,
-                env=environment(env, os.environ),
+                env=environment(dict(env), dict(os.environ)),
                 stdin=subprocess.PIPE if with_stdin else subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,

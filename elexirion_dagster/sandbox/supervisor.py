@@ -3,21 +3,18 @@
 It is a program of its own (`command_line`) for three reasons. Limits and Landlock must be set between fork and exec,
 which is safe only in a process with a single thread. Orphans of the command become its children, because it is a child
 subreaper. And it ends the command when we die, however we die: then the lifeline, a pipe that we hold open, closes.
-It starts for every command, so it imports little (9 ms in all).
+It starts for every command, so it avoids what is slow to import: collections, contextlib, signal and typing take 9 ms.
 """
 
-import contextlib
+import _signal as signal  # type: ignore[import-not-found]
 import ctypes
 import os
 import resource
 import select
-import signal
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from typing import NoReturn
 
-from elexirion_dagster.sandbox.descendants import descendants, end_all
+from elexirion_dagster.sandbox.descendants import descendants, end_all, reap, tell
 from elexirion_dagster.sandbox.process_group import ProcessGroup
 
 GRACE_S = 2.0
@@ -28,6 +25,8 @@ NOT_STARTED, TOO_MANY_PROCESSES = "not started", "too many processes"
 _PROGRAM = "import sys; sys.path.append(sys.argv.pop(1)); from elexirion_dagster.sandbox.supervisor import main; main()"
 _PR_SET_DUMPABLE, _PR_SET_CHILD_SUBREAPER = 4, 36
 _COUNT_MS = 20
+_FAILED = 1 << 8
+"""The wait status of a process that ended with exit code 1."""
 _NEW_NPROC = (5, 14)
 """From this kernel on RLIMIT_NPROC counts the processes of each user namespace apart."""
 _LOADER = ("LD_", "DYLD_")
@@ -40,19 +39,19 @@ _LIMITS = {
 }
 
 
-def command_line(options: Sequence[str], program: Sequence[str]) -> list[str]:
+def command_line(options: list[str], program: list[str]) -> list[str]:
     """The supervisor as a command; `options` are words `name=value`, see `main`."""
     packages = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))  # noqa: PTH100, PTH120
     return [sys.executable, "-I", "-S", "-c", _PROGRAM, packages, *options, "--", *program]
 
 
-def environment(program: Mapping[str, str], ours: Mapping[str, str]) -> dict[str, str]:
+def environment(program: dict[str, str], ours: dict[str, str]) -> dict[str, str]:
     """The supervisor's environment: the program's, except that the loader of shared libraries gets our variables."""
     kept = {f"{_KEPT}{name}" if name.startswith(_LOADER) else name: value for name, value in program.items()}
     return kept | {name: value for name, value in ours.items() if name.startswith(_LOADER)}
 
 
-def main() -> NoReturn:
+def main() -> None:
     """Run the command in `sys.argv` to its end, and leave with its exit code or by its signal.
 
     Descriptors: `lifeline`, `report`. Limits: `memory`, `file` and `core` in bytes, `cpu` in seconds, `processes` at a
@@ -76,7 +75,7 @@ def main() -> NoReturn:
 class _Command:
     """The command under supervision."""
 
-    def __init__(self, options: Mapping[str, Sequence[str]], program: Sequence[str]) -> None:
+    def __init__(self, options: dict[str, list[str]], program: list[str]) -> None:
         self.options = options
         self.program = list(program)
         self.lifeline, self.report, self.processes = (int(options[key][0]) for key in _NUMBERS)
@@ -99,12 +98,13 @@ class _Command:
         for number in (0, 1, 2):
             os.dup2(null, number)
         self._watch(wake)
-        end_all(self.child, self._reap)
+        ended = end_all(self.child)
         if self.group is not None:
             self.group.remove()
         for folder in self.options.get("scratch", ()):
             os.spawnv(os.P_WAIT, "/bin/rm", ["rm", "-rf", "--", folder])
-        return 1 if self.status is None else self.status
+        status = ended if self.status is None else self.status
+        return _FAILED if status is None else status
 
     def _start(self) -> None:
         told, tells = os.pipe() if self.namespaced else (-1, -1)
@@ -114,13 +114,12 @@ class _Command:
             self._become(tells, waits)
         if self.namespaced:
             os.close(tells)
-            os.close(waits)
             self._admit(told)
-            with contextlib.suppress(BrokenPipeError):
-                os.write(goes, b"go")
+            os.write(goes, b"go")  # bubblewrap may have failed: nobody reads, but we hold the other end
             os.close(goes)
+            os.close(waits)
 
-    def _become(self, tells: int, waits: int) -> NoReturn:
+    def _become(self, tells: int, waits: int) -> None:
         """In the child: limit it and make it the program."""
         try:
             os.setsid()
@@ -173,8 +172,10 @@ class _Command:
         self.spared = {self.child, int(digits)}
         apart = tuple(int(part) for part in os.uname().release.split(".", 2)[:2]) >= _NEW_NPROC
         most = self.processes + 1 if apart else self.processes + _tasks()
-        with contextlib.suppress(ProcessLookupError, PermissionError):
+        try:
             resource.prlimit(int(digits), resource.RLIMIT_NPROC, (most, most))
+        except (ProcessLookupError, PermissionError):  # it failed after all; or a bubblewrap that is setuid root
+            return
 
     def _watch(self, wake: int) -> None:
         """Return when the program ended, was asked to and did not, or has too many processes, or when we died."""
@@ -191,27 +192,13 @@ class _Command:
             if self.lifeline in ready or (deadline is not None and time.monotonic() > deadline):
                 return
             signals = os.read(wake, 1024) if wake in ready else b""
-            self._reap()
+            _, self.status = reap(self.child)
             if signal.SIGTERM in signals and deadline is None:
                 deadline = time.monotonic() + GRACE_S
-                for pid in set(descendants(os.getpid())) - self.spared:
-                    with contextlib.suppress(ProcessLookupError, PermissionError):
-                        os.kill(pid, signal.SIGTERM)
-            if counted and len(list(descendants(os.getpid()))) - len(self.spared) > self.processes:
+                tell([pid for pid in descendants(os.getpid()) if pid not in self.spared], signal.SIGTERM)
+            if counted and len(descendants(os.getpid())) - len(self.spared) > self.processes:
                 os.write(self.report, TOO_MANY_PROCESSES.encode())
                 return
-
-    def _reap(self) -> bool:
-        """Take note of what ended; False when there is no child left."""
-        try:
-            while True:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-                if pid == 0:
-                    return True
-                if pid == self.child:
-                    self.status = status
-        except ChildProcessError:
-            return False
 
 
 _NUMBERS = ("lifeline", "report", "processes")
@@ -242,8 +229,10 @@ def _inherited(option: str, descriptor: int) -> tuple[str, str]:
 def _set_limit(kind: int, wanted: int) -> None:
     _, hard = resource.getrlimit(kind)
     bound = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-    with contextlib.suppress(ValueError, OSError):  # macOS has no RLIMIT_AS that could be lowered
+    try:
         resource.setrlimit(kind, (bound, bound))
+    except ValueError:  # macOS cannot limit the address space
+        return
 
 
 def _tasks() -> int:
