@@ -64,10 +64,15 @@ def is_place(value: str) -> bool:
         return False
 
 
-def granted(pipeline: Pipeline, inputs: Mapping[str, Json]) -> tuple[Path, ...]:
-    """The places that the `path` inputs name."""
+def readable_places(pipeline: Pipeline, inputs: Mapping[str, Json]) -> tuple[Path, ...]:
+    """The places that the `path` inputs name, as they are written."""
     names = [name for name, declared in pipeline.inputs.items() if declared.type == "path" and inputs[name]]
-    return tuple(Path(inputs[name]).resolve() for name in names)
+    return tuple(Path(inputs[name]) for name in names)
+
+
+def granted(pipeline: Pipeline, inputs: Mapping[str, Json]) -> tuple[Path, ...]:
+    """The real places that the `path` inputs name."""
+    return tuple(place.resolve() for place in readable_places(pipeline, inputs))
 
 
 def _place(name: str, value: str) -> Path:

@@ -13,9 +13,10 @@ from typing import Any
 
 from elexirion_dagster.calls import Calls
 from elexirion_dagster.codebase.selection import Batch
+from elexirion_dagster.codebase.worktree import GitFolders
 from elexirion_dagster.errors import ElexirionError
 from elexirion_dagster.expressions import Engine
-from elexirion_dagster.inputs import complete_inputs, granted, without_secrets
+from elexirion_dagster.inputs import complete_inputs, granted, readable_places, without_secrets
 from elexirion_dagster.pins import RunPins, check_prices
 from elexirion_dagster.progress import Progress
 from elexirion_dagster.providers.base import Provider
@@ -48,7 +49,7 @@ from elexirion_dagster.store.journal import JournalWriter
 from elexirion_dagster.store.replay import Replay
 from elexirion_dagster.store.tool_log import ToolLog
 from elexirion_dagster.tags import MODEL_TAG, RECOVERY_TAG, STREAM_TAG, TENANT_TAG
-from elexirion_dagster.workspace import workspace_of, worktree_in
+from elexirion_dagster.workspace import sandbox_in, workspace_of, worktree_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,9 +112,9 @@ class Run:
             self._runner = Runner(self._replay, model=chosen, pipelines=pipelines, recovery=self._recovery)
             self._deadline = _deadline(self._budget, self._replay.seconds)
             workspace = opening.enter_context(workspace_of(home, info.root_run))
-            opening.enter_context(self._worktree(workspace))
+            worktree = opening.enter_context(self._worktree(workspace))
             self.scan = self._begin_scan(opening, home, workspace.folder)
-            self._shared = self._share(workspace.folder)
+            self._shared = self._share(workspace.folder, worktree)
             self._announce()
             check_prices(pipeline, pipelines, self._pins, self._prices, day=_day(settings))
             self._opened = opening.pop_all()
@@ -138,7 +139,7 @@ class Run:
         same = self.redactor.tree(pinned) == self.redactor.tree(given)  # paths were pinned with masks before
         return given if same else without_secrets(pinned, self.redactor)
 
-    def _worktree(self, workspace: Held) -> AbstractContextManager[None]:
+    def _worktree(self, workspace: Held) -> AbstractContextManager[GitFolders | None]:
         """The workspace as the worktree that the pipeline asks for."""
         wanted = self.pipeline.workspace
         if wanted is None:
@@ -176,9 +177,8 @@ class Run:
         wanted = [*(step.name for step in self.pipeline.steps), *(["outputs"] if self.pipeline.outputs else [])]
         return not self.is_part and all(self._well.get(name, name in self._replay.finished) for name in wanted)
 
-    def _share(self, workspace: Path) -> Shared:
+    def _share(self, workspace: Path, git: GitFolders | None) -> Shared:
         """What all steps of this run share."""
-        budget = self._budget
         threads = self._recovery.threads(self.pipeline.limits.threads or self.settings.max_threads)
         places = (*granted(self.pipeline, self.inputs), workspace)
         engine = Engine(lazy=lambda record, name: file_text(record, name, places))
@@ -204,7 +204,7 @@ class Run:
             workspace=workspace,
             granted=places,
             cancelled=self.cancelled,
-            ceiling="no ceiling set" if budget.usd is None else f"at most {dollars(budget.usd)}",
+            ceiling="no ceiling set" if self._budget.usd is None else f"at most {dollars(self._budget.usd)}",
             progress=lambda *_: None,
             partials=Partials(self.redactor, lambda *_: None, None),
             children=Children(self._pipelines, engine),
@@ -212,6 +212,7 @@ class Run:
             inside="",
             sessions=self._pins.sessions(self._replay, self.info.root_run),
             tool_log=ToolLog(self.journal, self._replay),
+            sandbox=sandbox_in(workspace, git, readable_places(self.pipeline, self.inputs), self.settings),
             part=self._recovery.part,
             due=None if self.scan is None else self.scan.files,
         )

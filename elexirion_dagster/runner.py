@@ -27,7 +27,7 @@ from elexirion_dagster.store.replay import Replay
 
 _log = logging.getLogger(__name__)
 _ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), default=repr)
-_NOT_WORK = {"name", "description", "needs", "timeout_s", "retry", "optimize"}
+_NOT_WORK = {"name", "description", "needs", "timeout_s", "retry", "optimize", "sandbox", "network"}
 """Keys of a step that change nothing of what it does; how its prompt is to be improved is among them."""
 
 

@@ -12,6 +12,7 @@ import platformdirs
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
 from elexirion_dagster.errors import InputError
+from elexirion_dagster.sandbox.policy import Mode
 
 _VARIABLES = {
     "home": "ELEXIRION_HOME",
@@ -34,6 +35,7 @@ _VARIABLES = {
     "prices": "ELEXIRION_PRICES",
     "log_level": "ELEXIRION_LOG_LEVEL",
     "alert": "ELEXIRION_ALERT",
+    "sandbox": "ELEXIRION_SANDBOX",
 }
 _RATE = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)(rps|rpm|tpm|slots)")
 
@@ -142,6 +144,9 @@ class Settings(BaseModel):
     """`ELEXIRION_PRICES`: a JSON file like providers/prices.json, whose models go before the ones known here."""
     alert: Annotated[str, AfterValidator(_alert)] | None = Field(default=None, repr=False)
     """`ELEXIRION_ALERT`: a webhook URL, or a command (without a shell) that reads JSON: told when health changes."""
+    sandbox: Mode = "auto"
+    """`ELEXIRION_SANDBOX`: whether programs of pipelines are isolated: `auto` where this machine can, `required` (no
+    step can weaken it), or `off`."""
     environ: dict[str, str] = Field(default_factory=dict, repr=False)
     """The whole environment, for the names a pipeline lists under `env:`."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "CRITICAL"

@@ -9,7 +9,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from elexirion_dagster.errors import Cancelled, ElexirionError, InputError
@@ -45,7 +45,8 @@ class Limits:
 class Completed:
     """What a command came to.
 
-    A negative `exit_code` is the signal that ended it; under bubblewrap that is 128 + signal, as in a shell. `stdout` is text, or, where bytes were asked for, empty beside `stdout_bytes`.
+    A negative `exit_code` is the signal that ended it; under bubblewrap that is 128 + signal, as in a shell. `stdout`
+    is text, or, where bytes were asked for, empty beside `stdout_bytes`.
     """
 
     args: tuple[str, ...]
@@ -73,24 +74,16 @@ def run(
 ) -> Completed:
     """Run a program and wait for it; whatever it started and left behind is killed. `raw`: its output as bytes.
 
-    `sandbox` is for programs that are not ours: None for those that we start for ourselves. Raises InputError (no such
-    folder, unusable arguments), ElexirionError with the cause `command_failed` (cannot be started, too many processes)
-    or `timeout`, PolicyError (a sandbox is required and there is none), and Cancelled. An exit code other than 0 is a
-    result, not an error.
+    `sandbox`: None for programs that we start for ourselves. Raises InputError (folder, arguments), ElexirionError with
+    the cause `command_failed` (not started, too many processes) or `timeout`, PolicyError (a sandbox is required and
+    there is none), and Cancelled. An exit code other than 0 is a result, not an error.
     """
     if cancelled is not None and cancelled.is_set():
         raise Cancelled
     started = time.monotonic()
     limits = limits or Limits()
     confined = _confined(args, cwd, environment(cwd, env or {}), sandbox, limits)
-    options = (*_words(limits), *confined.options)
-    try:
-        running = Supervised(confined.program, options, confined.environment, cwd=cwd, with_stdin=stdin is not None)
-    except ValueError as error:
-        raise InputError(f"the command '{args[0]}' cannot be run: {error}") from error
-    except OSError as error:
-        raise _cannot_start(args[0], error) from error
-    running.keep_bytes = limits.output_bytes
+    running = _start(confined, args[0], cwd, limits, with_stdin=stdin is not None)
     try:
         running.open(stdin or "")
         running.watch(started + timeout_s, cancelled)
@@ -98,21 +91,18 @@ def run(
     finally:
         running.end()
     _check(running, confined.kind, args[0], limits)
-    if not finished and cancelled is not None and cancelled.is_set():
-        raise Cancelled(f"the run was cancelled while '{args[0]}' ran")
     if not finished:
-        message = f"'{args[0]}' was stopped after {timeout_s:g} s"
-        raise ElexirionError(message, cause="timeout", mend="Raise timeout_s, or give the command less to do.")
-    return Completed(
+        raise _stopped(args[0], timeout_s, cancelled)
+    done = Completed(
         tuple(args),
         running.process.returncode,
-        "" if raw else running.text("stdout"),
+        running.text("stdout"),
         running.text("stderr"),
         time.monotonic() - started,
         running.truncated,
-        bytes(running.read["stdout"]) if raw else b"",
-        confined.kind,
+        isolation=confined.kind,
     )
+    return replace(done, stdout="", stdout_bytes=bytes(running.read["stdout"])) if raw else done
 
 
 def environment(cwd: Path, extra: Mapping[str, str]) -> dict[str, str]:
@@ -129,9 +119,7 @@ def environment(cwd: Path, extra: Mapping[str, str]) -> dict[str, str]:
     return {**base, **extra, **marked}
 
 
-def _confined(
-    args: Sequence[str], cwd: Path, env: dict[str, str], sandbox: Sandbox | None, limits: Limits
-) -> Confined:
+def _confined(args: Sequence[str], cwd: Path, env: dict[str, str], sandbox: Sandbox | None, limits: Limits) -> Confined:
     if not args or not args[0]:
         raise InputError("a command needs the name of a program", mend="Write it as a list: [git, status].")
     if not cwd.is_dir():
@@ -141,6 +129,18 @@ def _confined(
         if locate(args[0], cwd, env["PATH"]) is None:
             raise _cannot_start(args[0], FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)))
     return confine(sandbox, args, cwd=cwd, env=env, scratch_bytes=limits.file_mb * _MB)
+
+
+def _start(confined: Confined, name: str, cwd: Path, limits: Limits, *, with_stdin: bool) -> Supervised:
+    options = (*_words(limits), *confined.options)
+    try:
+        running = Supervised(confined.program, options, confined.environment, cwd=cwd, with_stdin=with_stdin)
+    except ValueError as error:
+        raise InputError(f"the command '{name}' cannot be run: {error}") from error
+    except OSError as error:
+        raise _cannot_start(name, error) from error
+    running.keep_bytes = limits.output_bytes
+    return running
 
 
 def _check(running: Supervised, kind: Kind, name: str, limits: Limits) -> None:
@@ -155,6 +155,13 @@ def _check(running: Supervised, kind: Kind, name: str, limits: Limits) -> None:
     if kind == "bubblewrap" and running.process.returncode == 1 and stderr.startswith("bwrap: "):
         message = f"cannot start '{name}' in its sandbox: {stderr.strip()[:_SHOWN_CHARACTERS]}"
         raise ElexirionError(message, cause="command_failed", mend="Set `sandbox: off` on the step if it must run.")
+
+
+def _stopped(name: str, timeout_s: float, cancelled: threading.Event | None) -> ElexirionError:
+    if cancelled is not None and cancelled.is_set():
+        return Cancelled(f"the run was cancelled while '{name}' ran")
+    message = f"'{name}' was stopped after {timeout_s:g} s"
+    return ElexirionError(message, cause="timeout", mend="Raise timeout_s, or give the command less to do.")
 
 
 def _words(limits: Limits) -> list[str]:

@@ -6,8 +6,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from elexirion_dagster.codebase.worktree import head_of, new_commit, open_worktree, remove_worktree, unsaved_commit
+from elexirion_dagster.codebase.worktree import (
+    GitFolders,
+    git_folders,
+    head_of,
+    new_commit,
+    open_worktree,
+    remove_worktree,
+    unsaved_commit,
+)
 from elexirion_dagster.errors import ElexirionError, PolicyError, StorageError
+from elexirion_dagster.sandbox.policy import Sandbox
+from elexirion_dagster.settings import Settings
 from elexirion_dagster.store.holding import Held, held
 from elexirion_dagster.store.home import Home
 from elexirion_dagster.store.replay import Replay
@@ -35,7 +45,7 @@ def worktree_in(
     *,
     is_done: Callable[[], bool],
     kept: Callable[[str | None], None],
-) -> Iterator[None]:
+) -> Iterator[GitFolders]:
     """Make the folder a worktree of `repository`, at the commit that was its HEAD when the root run began.
 
     At the end it is removed if the run is done and made no commit in it; `kept` hears why it stays, or None.
@@ -50,7 +60,7 @@ def worktree_in(
     made_of = pin(_PIN, lambda: {"repository": str(repository.resolve()), "commit": head_of(repository.resolve())})
     place, commit = Path(made_of["repository"]), made_of["commit"]
     open_worktree(place, holding.folder, commit)
-    yield
+    yield git_folders(place, holding.folder)
     try:
         why = _why_kept(holding, place, commit, done=is_done())
         if why is None:
@@ -62,6 +72,28 @@ def worktree_in(
         kept(why)
     except StorageError as error:  # the run is over: what it did stands, whether or not this can be noted
         _log.warning("what became of the worktree %s is not noted: %s", holding.folder, error)
+
+
+def sandbox_in(workspace: Path, git: GitFolders | None, readable: tuple[Path, ...], settings: Settings) -> Sandbox:
+    """What the programs of a run may see: they write in its workspace only, and in a worktree they can commit.
+
+    For a commit git writes objects, and HEAD, index and log of the worktree. What could make git run a program, or
+    lead it elsewhere, stays as it is: the repository's configuration and hooks, and the links between the two.
+    """
+    if git is None:
+        return Sandbox(settings.sandbox, writable=(workspace,), readable=readable, hidden=(settings.home,))
+    objects = git.common / "objects"
+    return Sandbox(
+        settings.sandbox,
+        writable=(workspace, objects, git.own),
+        readable=(*readable, git.common),
+        hidden=(settings.home,),
+        protected=(
+            workspace / ".git",
+            *(git.own / name for name in ("gitdir", "commondir", "config.worktree")),
+            *(objects / name for name in ("info", "pack")),
+        ),
+    )
 
 
 def _why_kept(holding: Held, repository: Path, base: str, *, done: bool) -> str | None:

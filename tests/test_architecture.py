@@ -26,6 +26,7 @@ GROUND = {
     "settings",
     "redact",
     "shell",
+    "sandbox",  # what a program that `shell` starts may see, reach and use
     "yamlio",
     "expressions",
     "tags",
@@ -130,7 +131,7 @@ FENCES: dict[str, set[str]] = {
     "httpx": {"providers", "alerts"},
     "httpx2": {"providers"},
     "yaml": {"yamlio"},
-    "subprocess": {"shell", "execution"},
+    "subprocess": {"sandbox", "execution"},
     "click": {"cli", "reports"},
     "rich": {"cli", "reports"},
     "litellm": set(),

@@ -17,6 +17,7 @@ from elexirion_dagster.codebase.executables import find
 from elexirion_dagster.errors import ElexirionError
 from elexirion_dagster.records import Finding
 from elexirion_dagster.redact import Redactor
+from elexirion_dagster.sandbox.policy import Sandbox
 
 Progress = Callable[[int, int], None]
 
@@ -62,12 +63,13 @@ def analyze_with(
     workers: int,
     timeout_s: float,
     redactor: Redactor,
+    sandbox: Sandbox,
     cancelled: threading.Event | None = None,
     on_progress: Progress | None = None,
 ) -> Analysis:
     """Run `analyzers` over `files`; `analyzers.catalog.analyze` says what the parameters mean."""
     real, deadline = root.resolve(), monotonic() + timeout_s
-    works = [_work(analyzer, files, real, deadline, cancelled) for analyzer in analyzers]
+    works = [_work(analyzer, files, real, deadline, cancelled=cancelled, sandbox=sandbox) for analyzer in analyzers]
     with ThreadPoolExecutor(max_workers=workers) as pool:
         try:
             _run(pool, works, workers, on_progress)
@@ -88,7 +90,9 @@ def _work(
     files: Iterable[Mapping[str, Any]],
     root: Path,
     deadline: float,
+    *,
     cancelled: threading.Event | None,
+    sandbox: Sandbox,
 ) -> _Work:
     work = _Work(analyzer, [], [])
     for path in dict.fromkeys(str(file["path"]) for file in files if file["language"] in analyzer.languages):
@@ -99,7 +103,7 @@ def _work(
             work.paths.append(path)
     executable = find(analyzer.name)
     if executable and work.paths:
-        work.session = Session(analyzer, executable, root, deadline, cancelled)
+        work.session = Session(analyzer, executable, root, deadline, cancelled, sandbox)
     return work
 
 
@@ -123,7 +127,7 @@ def _run(pool: ThreadPoolExecutor, works: Sequence[_Work], workers: int, on_prog
         if session := work.session:
             for share in split(work.paths, work.analyzer, workers):
                 running[pool.submit(session.examine, share)] = (work, share)
-            asked[pool.submit(version, session.executable)] = work
+            asked[pool.submit(version, session.executable, session.sandbox)] = work
     open_tools = Counter(path for _, share in running.values() for path in share)
     done_files = findings = 0
     for future in as_completed(running):

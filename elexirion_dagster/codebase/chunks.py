@@ -7,8 +7,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import monotonic
 
+from elexirion_dagster.codebase.analyzers.ast_grep import RULES
 from elexirion_dagster.codebase.analyzers.base import Analyzer, Parsed, RawFinding
 from elexirion_dagster.errors import ElexirionError
+from elexirion_dagster.sandbox.policy import Sandbox
 from elexirion_dagster.shell import Limits, run
 
 _ARGUMENT_BYTES = 256 * 1024
@@ -42,6 +44,7 @@ class Session:
     root: Path
     deadline: float
     cancelled: threading.Event | None
+    sandbox: Sandbox
     seconds: float = 0.0
     retries_left: int = _MAX_RETRIES
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -105,6 +108,7 @@ class Session:
                 env={**_ENVIRONMENT, "HOME": str(scratch), **self.analyzer.env},
                 limits=Limits(output_bytes=_OUTPUT_BYTES),
                 cancelled=self.cancelled,
+                sandbox=analyzer_sandbox(self.sandbox, cwd, scratch),
             )
         except ElexirionError as error:
             if error.cause == "cancelled":
@@ -144,11 +148,18 @@ def split(paths: Sequence[str], analyzer: Analyzer, workers: int) -> list[list[s
     return [list(paths[start::wanted]) for start in range(wanted)]
 
 
-def version(executable: str) -> str | None:
+def analyzer_sandbox(base: Sandbox, root: Path, scratch: Path) -> Sandbox:
+    """What an analyzer may see: the scanned tree and our rules, read-only; it writes into a folder of its own."""
+    return replace(base, writable=(scratch,), readable=(root, RULES), protected=(), network=False)
+
+
+def version(executable: str, sandbox: Sandbox) -> str | None:
     """Ask the program its version; None where it cannot say."""
     try:
         with tempfile.TemporaryDirectory() as home:
-            done = run([executable, "--version"], cwd=Path(home), timeout_s=20, env=_ENVIRONMENT)
+            folder = Path(home)
+            confined = analyzer_sandbox(sandbox, folder, folder)
+            done = run([executable, "--version"], cwd=folder, timeout_s=20, env=_ENVIRONMENT, sandbox=confined)
     except ElexirionError:
         return None
     words = done.stdout.split()

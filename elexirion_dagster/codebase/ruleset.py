@@ -17,6 +17,7 @@ from elexirion_dagster.codebase.analyzers.base import SEVERITIES
 from elexirion_dagster.codebase.analyzers.catalog import ANALYZERS, PACKAGES
 from elexirion_dagster.codebase.chunks import version
 from elexirion_dagster.codebase.executables import find
+from elexirion_dagster.sandbox.policy import PROGRAMS_ONLY
 
 
 def rule_set(tools: Iterable[str]) -> str:
@@ -56,7 +57,7 @@ def _version(name: str, executable: str, _changed: int, _size: int) -> str | Non
             return importlib.metadata.version(PACKAGES[name])
         except importlib.metadata.PackageNotFoundError:
             pass
-    return version(executable)
+    return version(executable, PROGRAMS_ONLY)
 
 
 def _rules(name: str) -> str:

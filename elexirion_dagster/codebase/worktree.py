@@ -7,6 +7,7 @@ wrote into the worktree (its `.git` file too) is not trusted; git is asked in th
 import shutil
 import threading
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from elexirion_dagster.codebase.executables import find
@@ -22,6 +23,14 @@ _OFF = (
     *("-c", "gc.auto=0"),
     *("-c", "core.attributesFile=/dev/null"),
 )
+
+
+@dataclass(frozen=True, slots=True)
+class GitFolders:
+    """Where git keeps what belongs to a worktree: in its repository's git folder, and in one of its own inside that."""
+
+    common: Path
+    own: Path
 
 
 def head_of(repository: Path, cancelled: threading.Event | None = None) -> str:
@@ -60,6 +69,16 @@ def open_worktree(repository: Path, folder: Path, commit: str, cancelled: thread
     filters = _no_filters(folder, cancelled)
     _must(_git(folder, "reset", "--hard", "--quiet", commit, env=filters, cancelled=cancelled), repository)
     _must(_git(repository, "worktree", "unlock", "--", str(folder), cancelled=cancelled), repository)
+
+
+def git_folders(repository: Path, folder: Path) -> GitFolders:
+    """The git folders of the worktree in `folder`, as the repository knows them. Raises InputError if it does not."""
+    words = ("rev-parse", "--path-format=absolute", "--git-common-dir")
+    common = _path(_must(_git(repository, *words), repository))
+    for own in (common / "worktrees").iterdir():
+        if (own / "gitdir").is_file() and (own / "gitdir").read_text(encoding="utf-8").strip() == str(folder / ".git"):
+            return GitFolders(common, own)
+    raise InputError(f"{repository} does not know {folder} as a worktree", mend="Try `git worktree repair` there.")
 
 
 def new_commit(repository: Path, folder: Path, base: str) -> str | None:

@@ -3,8 +3,7 @@
 import importlib.util
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import cache
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from elexirion_dagster.sandbox.places import in_system, system
@@ -37,8 +36,8 @@ def arguments(sandbox: Sandbox, cwd: Path, places: Iterable[Path], *, scratch_by
     view.mount(Path("/proc"), "--proc")
     view.mount(Path("/dev"), "--dev")
     view.mount(Path("/dev/shm"), *size, "--tmpfs")  # noqa: S108
-    for place in _OURS:
-        view.mount(Path(place), *size, "--tmpfs")
+    for own in _OURS:
+        view.mount(Path(own), *size, "--tmpfs")
     home = Path.home()
     for place in system():
         view.show(place, "--ro-bind-try")
@@ -111,7 +110,7 @@ class _View:
             if step.name == "..":
                 real = real.parent
             elif os.path.islink(step):  # noqa: PTH114 - Path raises where a folder cannot be searched
-                target = Path(os.readlink(step))
+                target = step.readlink()
                 self._links[step] = str(target)
                 parts = [*(target.parts[1:] if target.is_absolute() else target.parts), *parts]
                 real = Path("/") if target.is_absolute() else real

@@ -20,7 +20,8 @@ def rules(sandbox: Sandbox, places: Iterable[Path], *, scratch: Path) -> tuple[s
     allowed = [Path("/proc"), *_without(system(), [home, *hidden]), *_without(places, hidden)]
     allowed += _without(sandbox.readable, hidden)
     read = [f"read={os.path.realpath(place)}" for place in dict.fromkeys(allowed)]
-    write = [f"write={os.path.realpath(place)}" for place in (*_DEVICES, scratch, *sandbox.writable)]
+    changed = (*map(Path, _DEVICES), scratch, *sandbox.writable)
+    write = [f"write={os.path.realpath(place)}" for place in changed]
     network = ("network",) if sandbox.network else ()
     return ("landlock", *read, *write, *network, f"scratch={scratch}")
 

@@ -26,3 +26,7 @@ class Sandbox:
         if mode is None or self.mode == "required":
             mode = self.mode
         return replace(self, mode=mode, network=network)
+
+
+PROGRAMS_ONLY = Sandbox()
+"""Installed programs only: no place of the user's, no network."""

@@ -102,7 +102,7 @@ class _Command:
         if self.group is not None:
             self.group.remove()
         for folder in self.options.get("scratch", ()):
-            os.spawnv(os.P_WAIT, "/bin/rm", ["rm", "-rf", "--", folder])
+            os.spawnv(os.P_WAIT, "/bin/rm", ["rm", "-rf", "--", folder])  # noqa: S606 - a program without a shell
         status = ended if self.status is None else self.status
         return _FAILED if status is None else status
 
@@ -164,7 +164,7 @@ class _Command:
 
     def _admit(self, told: int) -> None:
         """Limit how many processes there may be inside bubblewrap, which waits until we have done so."""
-        with open(told, encoding="utf-8") as file:  # noqa: PTH123 - a descriptor, not a path
+        with open(told, encoding="utf-8") as file:
             _, _, rest = file.read().partition('"child-pid":')
         digits = "".join(character for character in rest.partition("\n")[0] if character.isdigit())
         if not digits:  # it failed, and its exit says so

@@ -5,12 +5,12 @@ from typing import ClassVar, Literal, Self
 from pydantic import model_validator
 
 from elexirion_dagster.records import Json
-from elexirion_dagster.spec.base import Effect, StepBase
+from elexirion_dagster.spec.base import Effect, ProgramStep
 
 AnalyzerName = Literal["ruff", "bandit", "vulture", "ast-grep"]
 
 
-class AnalyzeStep(StepBase):
+class AnalyzeStep(ProgramStep):
     """Run analyzers over listed files, or settle a model's `claims` about them; `data.findings` has one shape."""
 
     templates: ClassVar[tuple[str, ...]] = ("paths", "claims", "known")

@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, StringConstrai
 
 from elexirion_dagster.errors import Cause
 from elexirion_dagster.records import Json
+from elexirion_dagster.sandbox.policy import Mode
 
 NAME_PATTERN = "^[a-z][a-z0-9_]*$"
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN, max_length=80)]
@@ -119,3 +120,15 @@ class StepBase(Spec):
         """The (field, value) pairs that hold templates; values may be nested lists and maps of strings."""
         fields = (*self.templates, "output_to")
         return [(field, getattr(self, field)) for field in fields if getattr(self, field, None) is not None]
+
+
+def is_unset(value: Json) -> bool:
+    """Keys added to the language later: where they are not written, a step is the same as before there were any."""
+    return value is None
+
+
+class ProgramStep(StepBase):
+    """A step that starts programs."""
+
+    sandbox: Mode | None = Field(default=None, exclude_if=is_unset)
+    """Whether its programs are isolated: auto (where the machine can), required, off; ELEXIRION_SANDBOX when absent."""

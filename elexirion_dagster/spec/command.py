@@ -6,13 +6,13 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from elexirion_dagster.spec.base import Effect, StepBase
+from elexirion_dagster.spec.base import Effect, ProgramStep, is_unset
 
 _TEMPLATE = re.compile(r"\{\{.*?\}\}|\{%.*?%\}", re.DOTALL)
 
 
-class CommandStep(StepBase):
-    """Run one program in the workspace with a deadline, resource limits and a scrubbed environment."""
+class CommandStep(ProgramStep):
+    """Run one program in the workspace, isolated, with a deadline, resource limits and a scrubbed environment."""
 
     templates: ClassVar[tuple[str, ...]] = ("run", "cwd", "env")
 
@@ -25,6 +25,8 @@ class CommandStep(StepBase):
     """Further environment variables; nothing else is inherited but PATH and the locale."""
     expect_exit: tuple[int, ...] = (0,)
     """Exit codes that count as success."""
+    network: bool | None = Field(default=None, exclude_if=is_unset)
+    """Whether it has network; when absent, unless a result of another step stands in `run`, `cwd` or `env`."""
 
     def default_effect(self) -> Effect:
         """A program may do anything."""

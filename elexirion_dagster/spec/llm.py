@@ -6,7 +6,7 @@ from pydantic import Field, field_validator, model_validator
 
 from elexirion_dagster.errors import Cause
 from elexirion_dagster.records import Json
-from elexirion_dagster.spec.base import CALL_CAUSES, Effect, Model, Spec, StepBase
+from elexirion_dagster.spec.base import CALL_CAUSES, Effect, Model, ProgramStep, Spec
 from elexirion_dagster.spec.conversation import AnySession, AnyTool, Fallback, Programs, Session, Turn
 from elexirion_dagster.spec.learning import Optimize
 from elexirion_dagster.spec.output import json_schema
@@ -25,7 +25,7 @@ class Example(Spec):
     """The wished-for answer: text, or data that fits `output`."""
 
 
-class LlmStep(StepBase):
+class LlmStep(ProgramStep):
     """Ask a model. `system` and `examples` are the slot that optimisation may rewrite; `prompt`, `messages` never."""
 
     templates: ClassVar[tuple[str, ...]] = ("prompt", "messages", "fallback")
@@ -89,6 +89,8 @@ class LlmStep(StepBase):
         twice = [name for name in names if names.count(name) > 1]
         if twice:
             raise ValueError(f"tools names {twice[0]} twice")
+        if self.sandbox is not None and not self.programs():
+            raise ValueError("sandbox has a meaning beside the tool command only")
         if self.samples > 1 and self.default_effect() == "write":
             raise ValueError("samples would work on the same files at once: give them read, glob and grep only")
         return self

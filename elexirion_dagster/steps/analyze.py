@@ -36,6 +36,7 @@ def _analyzed(step: AnalyzeStep, files: Sequence[Json], root: Path, ctx: StepCon
         workers=os.cpu_count() or 1,
         timeout_s=ctx.time_left_s(),
         redactor=ctx.shared.redactor,
+        sandbox=ctx.shared.sandbox.under(step.sandbox, network=False),
         cancelled=ctx.shared.cancelled,
         on_progress=progress,
     )

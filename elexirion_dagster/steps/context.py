@@ -16,6 +16,7 @@ from elexirion_dagster.providers.catalog import ModelRef
 from elexirion_dagster.records import Json, StepError, StepResult
 from elexirion_dagster.redact import Redactor
 from elexirion_dagster.reservations import Allowance
+from elexirion_dagster.sandbox.policy import Sandbox
 from elexirion_dagster.spec.base import Budget, Retry
 from elexirion_dagster.spec.files import MAX_FILE_KB
 from elexirion_dagster.spec.llm import LlmStep, Model
@@ -121,6 +122,8 @@ class Shared:
     """Path of the pipeline step around the step; nothing at the top."""
     sessions: Sessions
     tool_log: ToolLog
+    sandbox: Sandbox
+    """What programs of this run may see and reach."""
     part: Part | None = None
     """Which part of the items of a top-level for_each this run works on; None: all."""
     due: Callable[[], dict[str, Json]] | None = None

@@ -14,6 +14,7 @@ from elexirion_dagster.codebase.analyzers.snippets import finish
 from elexirion_dagster.codebase.files import list_files
 from elexirion_dagster.errors import Cancelled, InputError, PolicyError
 from elexirion_dagster.redact import Redactor
+from elexirion_dagster.sandbox.policy import PROGRAMS_ONLY
 
 DEEP = "x = " + "+".join(["a"] * 20_000)
 
@@ -56,7 +57,9 @@ def script(code: str, **options: Any) -> Analyzer:
 
 def run_script(root: Path, analyzer: Analyzer, timeout_s: float = 60) -> Analysis:
     files = list_files(root, git=None).files
-    return analyze_with([analyzer], files, root=root, workers=2, timeout_s=timeout_s, redactor=Redactor())
+    return analyze_with(
+        [analyzer], files, root=root, workers=2, timeout_s=timeout_s, redactor=Redactor(), sandbox=PROGRAMS_ONLY
+    )
 
 
 def test_all_tools_together_give_findings_in_a_fixed_order(tmp_path: Path):

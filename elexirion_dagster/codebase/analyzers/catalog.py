@@ -14,6 +14,7 @@ from elexirion_dagster.codebase.analyzers.ruff import RUFF
 from elexirion_dagster.codebase.analyzers.vulture import VULTURE
 from elexirion_dagster.errors import InputError
 from elexirion_dagster.redact import Redactor
+from elexirion_dagster.sandbox.policy import PROGRAMS_ONLY, Sandbox
 
 ANALYZERS: Mapping[str, Analyzer] = {
     "ruff": RUFF,
@@ -37,6 +38,7 @@ def analyze(
     workers: int,
     timeout_s: float,
     redactor: Redactor,
+    sandbox: Sandbox = PROGRAMS_ONLY,
     cancelled: threading.Event | None = None,
     on_progress: Progress | None = None,
 ) -> Analysis:
@@ -53,6 +55,7 @@ def analyze(
         workers=workers,
         timeout_s=timeout_s,
         redactor=redactor,
+        sandbox=sandbox,
         cancelled=cancelled,
         on_progress=on_progress,
     )

@@ -41,7 +41,7 @@ class Asking:
         self._ctx = ctx
         self._repairs = repairs
         self._turns = (*question.history, *question.turns)
-        self._tools = ToolUses(ctx, question.path, question.tools, question.programs)
+        self._tools = ToolUses(ctx, question.path, question.tools, question.programs, question.sandbox)
         self._answers: list[Answer] = []
         self._rounds = 0
         self._repaired = False

@@ -9,6 +9,7 @@ from elexirion_dagster.prompting.render import build_request, example_of, sendab
 from elexirion_dagster.providers.base import Capabilities
 from elexirion_dagster.providers.catalog import ModelRef
 from elexirion_dagster.records import Json, Message, Request, TextBlock, Tool
+from elexirion_dagster.sandbox.policy import PROGRAMS_ONLY, Sandbox
 from elexirion_dagster.spec.base import Retry
 from elexirion_dagster.spec.llm import LlmStep
 from elexirion_dagster.steps.context import Slot, StepContext
@@ -38,6 +39,7 @@ class Question:
     history: tuple[Message, ...] = ()
     tools: tuple[Tool, ...] = ()
     programs: tuple[str, ...] = ()
+    sandbox: Sandbox = PROGRAMS_ONLY
     max_turns: int = 1
 
     @property
@@ -87,6 +89,7 @@ def question(step: LlmStep, ctx: StepContext, models: tuple[ModelRef, ...]) -> Q
         inputs=referred_inputs(templates, ctx, sum(len(_text(turn)) for turn in turns)),
         tools=catalog.offered(step.tool_names(), step.programs()),
         programs=step.programs(),
+        sandbox=ctx.shared.sandbox.under(step.sandbox, network=False),
         max_turns=step.max_turns,
     )
 

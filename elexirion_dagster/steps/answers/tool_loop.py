@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from elexirion_dagster.records import Json, Message, Tool, ToolResultBlock, ToolUseBlock
+from elexirion_dagster.sandbox.policy import Sandbox
 from elexirion_dagster.steps.context import StepContext
 from elexirion_dagster.steps.tools import catalog
 
@@ -21,6 +22,7 @@ class ToolUses:
     path: str
     tools: Sequence[Tool]
     programs: tuple[str, ...]
+    sandbox: Sandbox
     shown: list[dict[str, Json]] = field(default_factory=list)
     count: int = 0
 
@@ -51,6 +53,7 @@ class ToolUses:
             programs=self.programs,
             time_left_s=self.ctx.time_left_s,
             cancelled=self.ctx.shared.cancelled,
+            sandbox=self.sandbox,
         )
         outcome = catalog.use(use.name, use.input, place)
         return ToolResultBlock(use.id, self.ctx.shared.redactor.text(outcome.text), outcome.is_error)

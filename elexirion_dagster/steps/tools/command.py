@@ -6,6 +6,7 @@ from elexirion_dagster.codebase.executables import find
 from elexirion_dagster.codebase.git import GUARD
 from elexirion_dagster.errors import ElexirionError, InputError, PolicyError
 from elexirion_dagster.records import Json, Tool
+from elexirion_dagster.sandbox.hints import hint
 from elexirion_dagster.shell import Completed, Limits, run
 from elexirion_dagster.steps.tools.place import ToolPlace
 
@@ -61,6 +62,7 @@ def use(arguments: Mapping[str, Json], place: ToolPlace) -> str:
             env={"HOME": str(place.workspace), **GUARD},
             limits=Limits(output_bytes=_KEPT_BYTES),
             cancelled=place.cancelled,
+            sandbox=place.sandbox,
         )
     except ElexirionError as error:
         if error.cause == "timeout":
@@ -68,7 +70,9 @@ def use(arguments: Mapping[str, Json], place: ToolPlace) -> str:
             message = f"{program} was stopped after {timeout_s:g} s"
             raise InputError(message, mend="Give it less to do, or a larger timeout_s.") from error
         raise
-    return _told(done)
+    told = _told(done)
+    reason = hint(done, place.sandbox, names_paths=False)
+    return f"{told}\n{reason}" if reason else told
 
 
 def _executable(program: str) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from elexirion_dagster.codebase.confine import open_real
 from elexirion_dagster.codebase.writing import of_git
 from elexirion_dagster.errors import Cancelled, InputError, PolicyError
+from elexirion_dagster.sandbox.policy import Sandbox
 
 MAX_FILE_BYTES = 16_000_000
 """The largest file that is read or written."""
@@ -18,7 +19,7 @@ _HEAD_BYTES = 8192
 
 @dataclass(frozen=True, slots=True)
 class ToolPlace:
-    """Where tools may act: they write in `workspace`, read what `readable` finds, run `programs`.
+    """Where tools may act: they write in `workspace`, read what `readable` finds, run `programs` in `sandbox`.
 
     `readable` gives the real place of a path or raises PolicyError; `time_left_s` raises a timeout when there is none.
     """
@@ -28,6 +29,7 @@ class ToolPlace:
     programs: tuple[str, ...]
     time_left_s: Callable[[], float]
     cancelled: threading.Event
+    sandbox: Sandbox
 
     def go_on(self) -> None:
         """Raise Cancelled or a timeout if the tool must not go on."""

@@ -5,6 +5,7 @@ import threading
 import pytest
 
 from elexirion_dagster.errors import Cancelled, ElexirionError, InputError, PolicyError
+from elexirion_dagster.sandbox.policy import Sandbox
 from elexirion_dagster.steps.tools.catalog import ToolPlace, offered, use
 
 SECRET = "outside the workspace"
@@ -38,7 +39,8 @@ def place(workspace):
             raise PolicyError(f"{path} lies outside", cause="tool_denied", mend="Name a file of the workspace.")
         return real
 
-    return ToolPlace(workspace, readable, ("echo", "sh", "sleep", "git"), lambda: 60.0, threading.Event())
+    sandbox = Sandbox(writable=(workspace,))
+    return ToolPlace(workspace, readable, ("echo", "sh", "sleep", "git"), lambda: 60.0, threading.Event(), sandbox)
 
 
 def good(name, place, **arguments):
@@ -115,7 +117,7 @@ def test_a_link_to_a_folder_that_is_swapped_in_after_the_look_is_not_followed(pl
         return found
 
     (outside / "a.py").write_text(SECRET)
-    racing = ToolPlace(workspace, swapped, (), place.time_left_s, place.cancelled)
+    racing = ToolPlace(workspace, swapped, (), place.time_left_s, place.cancelled, place.sandbox)
     refused("read", racing, path="src/a.py")
 
 
@@ -200,7 +202,7 @@ def test_answers_are_bounded_and_say_what_was_cut(place, workspace):
 def test_only_granted_programs_are_run(place):
     for program in ("ls", "/bin/ls", "/bin/echo", "./echo", ""):
         assert "echo" in refused("command", place, program=program)
-    bare = ToolPlace(place.workspace, place.readable, (), place.time_left_s, place.cancelled)
+    bare = ToolPlace(place.workspace, place.readable, (), place.time_left_s, place.cancelled, place.sandbox)
     assert refused("command", bare, program="echo")
 
 
@@ -243,7 +245,7 @@ def test_the_end_of_the_steps_time_and_of_the_run_are_raised(place):
     def over():
         raise ElexirionError("out of time", cause="timeout")
 
-    late = ToolPlace(place.workspace, place.readable, ("echo",), over, threading.Event())
+    late = ToolPlace(place.workspace, place.readable, ("echo",), over, threading.Event(), place.sandbox)
     for name, arguments in (("command", {"program": "echo"}), ("grep", {"pattern": "x"}), ("glob", {"pattern": "*"})):
         with pytest.raises(ElexirionError, match="out of time"):
             use(name, arguments, late)
@@ -283,5 +285,5 @@ def test_what_a_model_does_wrong_is_told_and_never_raised(place, name, arguments
 
 def test_the_interpreter_is_found_beside_us(workspace, place):
     name = os.path.basename(sys.executable)  # noqa: PTH119 - a name
-    own = ToolPlace(workspace, place.readable, (name,), place.time_left_s, place.cancelled)
+    own = ToolPlace(workspace, place.readable, (name,), place.time_left_s, place.cancelled, place.sandbox)
     assert good("command", own, program=name, arguments=["-c", "print(1)"]) == "exit code 0\noutput:\n1\n"
