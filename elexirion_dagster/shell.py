@@ -9,7 +9,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from elexirion_dagster.errors import Cancelled, ElexirionError, InputError
@@ -93,16 +93,9 @@ def run(
     _check(running, confined.kind, args[0], limits)
     if not finished:
         raise _stopped(args[0], timeout_s, cancelled)
-    done = Completed(
-        tuple(args),
-        running.process.returncode,
-        running.text("stdout"),
-        running.text("stderr"),
-        time.monotonic() - started,
-        running.truncated,
-        isolation=confined.kind,
-    )
-    return replace(done, stdout="", stdout_bytes=bytes(running.read["stdout"])) if raw else done
+    streams = ("" if raw else running.text("stdout"), running.text("stderr"))
+    taken = (time.monotonic() - started, running.truncated, bytes(running.read["stdout"]) if raw else b"")
+    return Completed(tuple(args), running.process.returncode, *streams, *taken, confined.kind)
 
 
 def environment(cwd: Path, extra: Mapping[str, str]) -> dict[str, str]:
