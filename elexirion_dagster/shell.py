@@ -93,9 +93,7 @@ def run(
     _check(running, confined.kind, args[0], limits)
     if not finished:
         raise _stopped(args[0], timeout_s, cancelled)
-    streams = ("" if raw else running.text("stdout"), running.text("stderr"))
-    taken = (time.monotonic() - started, running.truncated, bytes(running.read["stdout"]) if raw else b"")
-    return Completed(tuple(args), running.process.returncode, *streams, *taken, confined.kind)
+    return _completed(running, args, time.monotonic() - started, confined.kind, raw=raw)
 
 
 def environment(cwd: Path, extra: Mapping[str, str]) -> dict[str, str]:
@@ -148,6 +146,19 @@ def _check(running: Supervised, kind: Kind, name: str, limits: Limits) -> None:
     if kind == "bubblewrap" and running.process.returncode == 1 and stderr.startswith("bwrap: "):
         message = f"cannot start '{name}' in its sandbox: {stderr.strip()[:_SHOWN_CHARACTERS]}"
         raise ElexirionError(message, cause="command_failed", mend="Set `sandbox: off` on the step if it must run.")
+
+
+def _completed(running: Supervised, args: Sequence[str], duration_s: float, kind: Kind, *, raw: bool) -> Completed:
+    return Completed(
+        args=tuple(args),
+        exit_code=running.process.returncode,
+        stdout="" if raw else running.text("stdout"),
+        stderr=running.text("stderr"),
+        duration_s=duration_s,
+        truncated=running.truncated,
+        stdout_bytes=bytes(running.read["stdout"]) if raw else b"",
+        isolation=kind,
+    )
 
 
 def _stopped(name: str, timeout_s: float, cancelled: threading.Event | None) -> ElexirionError:
