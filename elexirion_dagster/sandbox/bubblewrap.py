@@ -93,12 +93,14 @@ class _View:
             self.mount(real, "--tmpfs")
 
     def arguments(self) -> Iterator[str]:
-        """All of it as words, the links that no mount brings along first."""
-        for place, target in self._links.items():
-            if not self._mount_above(place) and place not in self._mounts:
-                yield from ("--symlink", target, str(place))
-        for place in sorted(self._mounts, key=lambda one: len(one.parts)):
-            yield from self._mounts[place]
+        """All of it as words, with the links that no bound place brings along."""
+        missing = (
+            place for place in self._links if self._mount_above(place)[:1] not in (("--ro-bind-try",), ("--bind-try",))
+        )
+        links = {place: ("--symlink", self._links[place], str(place)) for place in missing}
+        whole = {**links, **self._mounts}
+        for place in sorted(whole, key=lambda one: len(one.parts)):
+            yield from whole[place]
 
     def _follow(self, place: Path) -> Path:
         """The real place; every symbolic link on the way is noted."""

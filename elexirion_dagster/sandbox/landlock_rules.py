@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
 _VERSION_FLAG, _PATH_BENEATH = 1, 1
 _PR_SET_NO_NEW_PRIVS, _PR_SET_SECCOMP, _SECCOMP_MODE_FILTER = 38, 22, 2
+_PR_CAPBSET_DROP, _CAPABILITIES = 24, 64
 
 _READ = 0b1101  # execute, read a file, list a folder
 _WRITE_FILE, _TRUNCATE, _IOCTL_DEV = 1 << 1, 1 << 14, 1 << 15
@@ -69,6 +70,9 @@ def restrict(readable: Iterable[str], writable: Iterable[str], *, network: bool)
     for places, allowed in ((readable, _READ), (writable, rights)):
         for place in places:
             _allow(libc, ruleset, place, allowed & rights)
+    for capability in range(_CAPABILITIES):
+        # Root would read the environment of every process: CAP_PERFMON goes before Landlock.
+        libc.prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0)
     _checked(libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
     _checked(libc.syscall(_RESTRICT_SELF, ruleset, 0))
     os.close(ruleset)
