@@ -155,7 +155,7 @@ def end_left_behind(run_id: str) -> None:
     for one in psutil.process_iter():
         with suppress(psutil.Error):
             if one.environ().get(RUN_VARIABLE) == run_id and one.pid != os.getpid():
-                one.kill()
+                _kill(one.pid)
 
 
 def warm(folder: Path) -> list[str]:

@@ -33,7 +33,8 @@ def command(start, *words, **keys):
 def tool(start, program, *arguments):
     """Let a model use the tool `command`; what it is told."""
     use = ToolUseBlock("t", "command", {"program": program, "arguments": list(arguments)})
-    text = "budget: {tokens: 100000}\nsteps: [{name: a, type: llm, prompt: go, tools: [{command: [%s]}]}]" % program
+    step = {"name": "a", "type": "llm", "prompt": "go", "tools": [{"command": [program]}]}
+    text = "steps: " + json.dumps([step])
     rehearsed = start(text, rules=[Rule(match="go", tools=(use,), times=1), Rule(text="done")])
     assert rehearsed.all()["a"].status == "succeeded"
     return rehearsed.fake.requests[-1].messages[-1].content[0].text
@@ -134,14 +135,12 @@ class TestNetwork:
         assert refused.status == "failed"
 
     def test_what_a_result_is_part_of_has_none_unless_it_is_asked_for(self, start, server):
-        text = (
-            "steps: [{name: m, type: llm, prompt: which}, {name: c, type: command, timeout_s: 60, run: %s}]"
-            % json.dumps([sys.executable, "-c", "{{ steps.m.text }}", str(server)])
-        )
+        step = {"name": "c", "type": "command", "run": [sys.executable, "-c", "{{ steps.m.text }}", str(server)]}
+        asks = {"name": "m", "type": "llm", "prompt": "which"}
         rules = [Rule(text=CONNECT)]
-        refused = start(text, rules=rules).all()["c"]
+        refused = start("steps: " + json.dumps([asks, step]), rules=rules).all()["c"]
         assert refused.status == "failed"
-        allowed = text.replace("timeout_s: 60", "timeout_s: 60, network: true")
+        allowed = "steps: " + json.dumps([asks, {**step, "network": True}])
         assert start(allowed, rules=rules).all()["c"].text == "reached\n"
 
     def test_a_models_tool_has_none(self, start, server):
@@ -165,7 +164,7 @@ class TestNetwork:
 def git(folder, *words):
     environ = {"PATH": os.environ["PATH"], "HOME": str(folder), "GIT_CONFIG_GLOBAL": "/dev/null"}
     names = ("GIT_AUTHOR_NAME", "GIT_AUTHOR_EMAIL", "GIT_COMMITTER_NAME", "GIT_COMMITTER_EMAIL")
-    environ |= {name: "x@example.org" for name in names}
+    environ |= dict.fromkeys(names, "x@example.org")
     done = subprocess.run(["git", *words], cwd=folder, env=environ, check=True, capture_output=True, text=True)
     return done.stdout.strip()
 
@@ -198,24 +197,32 @@ class TestWorktree:
         assert done.status == "succeeded", done.error
         assert git(repository, "log", "--format=%s", done.text.strip()) == "two\none"
 
-    @pytest.mark.parametrize("isolated", ["bubblewrap", "landlock"], indirect=True)
-    @pytest.mark.parametrize("place", ["hooks/post-checkout", "config", "refs/heads/evil", "HEAD", "packed-refs"])
-    def test_the_repositorys_own_files_are_read_only(self, start, repository, place, isolated):
-        before = {file: file.read_bytes() for file in (repository / ".git").rglob("*") if file.is_file()}
-        done = self.in_worktree(start, repository, f"mkdir -p hooks; echo evil >> {repository}/.git/{place}")
-        assert done.status == "failed"
-        assert "sandbox" in done.error.mend, isolated
+    @pytest.mark.usefixtures("isolated")
+    def test_the_repositorys_own_files_are_read_only(self, start, repository):
+        files = [file for file in (repository / ".git").rglob("*") if file.is_file()]
+        before = {file: file.read_bytes() for file in files}
+        places = "hooks/post-checkout hooks/pre-commit config refs/heads/evil HEAD packed-refs info/attributes"
+        script = f"cd {repository}/.git; for one in {places}; do echo evil >> $one && echo wrote $one; done; exit 1"
+        done = self.in_worktree(start, repository, script)
+        assert (done.status, done.text) == ("failed", "")
+        assert "sandbox" in done.error.mend
         assert {file: file.read_bytes() for file in before} == before
         assert not (repository / ".git" / "refs" / "heads" / "evil").exists()
 
     @pytest.mark.parametrize("isolated", ["bubblewrap"], indirect=True)
     @pytest.mark.usefixtures("isolated")
-    def test_the_links_between_worktree_and_repository_stay(self, start, repository):
+    def test_the_links_between_worktree_and_repository_and_its_packs_stay(self, start, repository):
         own = "$(git rev-parse --git-dir)"
-        for attack in (f"echo x > {own}/gitdir", f"rm {own}/commondir", "rm .git", "echo gitdir: /x > .git"):
-            assert self.in_worktree(start, repository, attack).status == "failed", attack
-        packs = f"rm -f {repository}/.git/objects/pack/*"
-        assert self.in_worktree(start, repository, packs).status == "failed"
+        attacks = (
+            f"echo x > {own}/gitdir",
+            f"rm {own}/commondir",
+            "rm .git",
+            "mv .git old",
+            "echo gitdir: /x > .git",
+            f"rm {repository}/.git/objects/pack/*.pack",
+        )
+        done = self.in_worktree(start, repository, "; ".join(f"({one}) && echo done" for one in attacks) + "; exit 1")
+        assert (done.status, done.text) == ("failed", "")
         assert git(repository, "log", "--format=%s") == "one"
 
 
