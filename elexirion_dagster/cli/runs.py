@@ -13,7 +13,7 @@ from elexirion_dagster.cli.finished import as_record, show_finished
 from elexirion_dagster.cli.imports import allow_test_steps
 from elexirion_dagster.cli.live import shown
 from elexirion_dagster.cli.options import AS_JSON, MODEL, STREAM, WITHOUT_MODEL, Options, options
-from elexirion_dagster.operations.models import model_note, model_tags
+from elexirion_dagster.operations.models import isolation_note, model_note, model_tags
 from elexirion_dagster.operations.pipelines import choose
 from elexirion_dagster.settings import Settings
 
@@ -40,6 +40,8 @@ def _run(target: str, assignments: tuple[str, ...], given: Options) -> int:
         click.echo(chosen.note, err=True)
     if not given.as_json:
         click.echo(model_note(chosen.pipeline, chosen.pipelines, given.model, settings), err=True)
+    if note := isolation_note(chosen.pipeline, chosen.pipelines, settings):
+        click.secho(note, err=True, bold=True)
     # Dagster takes 1.5 s to import (measured); commands that run nothing need not wait for it.
     from elexirion_dagster.operations.launch import execute  # noqa: PLC0415
 

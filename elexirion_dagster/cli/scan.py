@@ -18,7 +18,7 @@ from elexirion_dagster.cli.live import shown
 from elexirion_dagster.cli.options import AS_JSON, MODEL, STREAM, WITHOUT_MODEL, Options, options
 from elexirion_dagster.errors import InputError
 from elexirion_dagster.operations import scans
-from elexirion_dagster.operations.models import model_note
+from elexirion_dagster.operations.models import isolation_note, model_note
 from elexirion_dagster.records import Json, counted, dollars
 from elexirion_dagster.reports.report import in_line
 from elexirion_dagster.reports.terminal import findings_table, summary
@@ -87,6 +87,8 @@ def _scanned(found: scans.Scan, chosen: Options, settings: Settings) -> "Finishe
     run_id = str(uuid.uuid4())
     if not chosen.as_json:
         click.echo(model_note(found.pipeline, {}, chosen.model, settings), err=True)
+    if note := isolation_note(found.pipeline, {}, settings):
+        click.secho(note, err=True, bold=True)
     journal = settings.home / "journal" / run_id
     with nullcontext() if chosen.as_json else shown(journal, steps=len(found.pipeline.steps)):
         return scans.run(found, run_id=run_id, model=chosen.model, stream=chosen.stream, settings=settings)

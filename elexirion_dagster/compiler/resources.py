@@ -12,8 +12,9 @@ from elexirion_dagster.inputs import masks_note
 from elexirion_dagster.records import Json
 from elexirion_dagster.redact import Redactor
 from elexirion_dagster.run import Run, RunInfo
+from elexirion_dagster.sandbox.isolation import warning
 from elexirion_dagster.settings import Settings
-from elexirion_dagster.spec.children import NO_PIPELINES, Pipelines
+from elexirion_dagster.spec.children import NO_PIPELINES, Pipelines, sandboxes
 from elexirion_dagster.spec.partitioning import BATCH
 from elexirion_dagster.spec.pipeline import Pipeline
 from elexirion_dagster.store.hub import check_instance
@@ -90,8 +91,10 @@ def opened_for(
     except ElexirionError as error:
         yield Unopened(error, Redactor(secrets=settings.secrets()))
         return
-    if (note := masks_note(run.inputs)) and context.log is not None:
-        context.log.warning(note)
+    warnings = (masks_note(run.inputs), warning(sandboxes(wanted.pipeline.steps, wanted.pipelines), settings.sandbox))
+    for note in warnings:
+        if note is not None and context.log is not None:
+            context.log.warning(note)
     try:
         yield run
     finally:

@@ -3,6 +3,7 @@
 import importlib.metadata
 import platform
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
@@ -15,6 +16,7 @@ from elexirion_dagster.errors import ElexirionError
 from elexirion_dagster.operations.local_models import models as local_models
 from elexirion_dagster.operations.pipelines import listing
 from elexirion_dagster.providers.catalog import configured, resolve
+from elexirion_dagster.sandbox.isolation import INSTALL, available
 from elexirion_dagster.settings import Settings
 from elexirion_dagster.store.accounts.ledger import Ledger
 from elexirion_dagster.store.database import ingest, query
@@ -25,6 +27,8 @@ from elexirion_dagster.store.journal import read_lines
 _PACKAGES = ("elexirion", "dagster", "dagster-webserver", "duckdb", "anthropic", "google-genai")
 _NEWEST = 50
 """So many root runs of the journal are read: all of a large one would take minutes."""
+
+_ELSEWHERE = "Use Linux, or a container, for pipelines whose programs or models you do not trust."
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +56,7 @@ def examine(settings: Settings) -> list[Diagnosis]:
         *_programs(),
         *_settings(settings),
         *_storage(settings),
+        _isolation(settings),
         *_models(settings),
         *_pipelines(settings),
         _optimizer(),
@@ -78,6 +83,19 @@ def _programs() -> Iterator[Diagnosis]:
         path = find(name)
         mend = None if path else f"pip install {PACKAGES[name]}"
         yield Diagnosis(f"analyzer {name}", path is not None, str(path or "not found"), mend)
+
+
+def _isolation(settings: Settings) -> Diagnosis:
+    """What programs of pipelines are isolated by; without, they still run unless it is required."""
+    if settings.sandbox == "off":
+        return Diagnosis("isolation", None, "off (ELEXIRION_SANDBOX)", "Unset ELEXIRION_SANDBOX to isolate programs.")
+    found = available()
+    if found.kind == "none":
+        ok = False if settings.sandbox == "required" else None
+        mend = f"{INSTALL}: without, programs see all that you can." if sys.platform == "linux" else _ELSEWHERE
+        return Diagnosis("isolation", ok, f"none: {found.detail}", mend)
+    detail = f"{found.kind} ({found.detail}), {settings.sandbox}"
+    return Diagnosis("isolation", ok=True, detail=detail)
 
 
 def _settings(settings: Settings) -> Iterator[Diagnosis]:

@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -14,7 +14,7 @@ from elexirion_dagster.errors import PolicyError
 from elexirion_dagster.sandbox import bubblewrap, landlock_rules
 from elexirion_dagster.sandbox.landlock import rules
 from elexirion_dagster.sandbox.places import installed
-from elexirion_dagster.sandbox.policy import Sandbox
+from elexirion_dagster.sandbox.policy import Mode, Sandbox
 
 Kind = Literal["bubblewrap", "landlock", "none"]
 
@@ -55,6 +55,17 @@ def available() -> Isolation:
     if version := landlock_rules.version():
         return Isolation("landlock", f"version {version} ({why})")
     return Isolation("none", f"{why}, and this kernel has no Landlock")
+
+
+def warning(modes: Collection[Mode | None], setting: Mode) -> str | None:
+    """What to say where programs with these modes run without the sandbox that nobody switched off."""
+    wanted = any((mode or setting) != "off" for mode in modes)
+    if not wanted or (found := available()).kind != "none":
+        return None
+    return (
+        f"NOT ISOLATED: its programs see and can change all that you can ({found.detail}). "
+        f"{INSTALL}, or accept it with ELEXIRION_SANDBOX=off."
+    )
 
 
 def confine(

@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from types import MappingProxyType
 
-from elexirion_dagster.spec.base import StepBase
+from elexirion_dagster.sandbox.policy import Mode
+from elexirion_dagster.spec.base import ProgramStep, StepBase
 from elexirion_dagster.spec.llm import LlmStep, Model
 from elexirion_dagster.spec.pipeline import Pipeline
 from elexirion_dagster.spec.steps import PipelineStep, branches, inner_steps
@@ -121,3 +122,10 @@ def may_ask_model(steps: tuple[StepBase, ...], pipelines: Pipelines) -> bool:
     """Whether one of these steps, or of those inside them and the pipelines they run, calls a model."""
     documents = (steps, *(pipeline.steps for pipeline in reached(steps, pipelines).values()))
     return any(isinstance(step, LlmStep) for document in documents for step in every_step(document))
+
+
+def sandboxes(steps: tuple[StepBase, ...], pipelines: Pipelines) -> set[Mode | None]:
+    """What the steps that start programs say about their sandbox, at any depth."""
+    documents = (steps, *(pipeline.steps for pipeline in reached(steps, pipelines).values()))
+    found = [step for document in documents for step in every_step(document) if isinstance(step, ProgramStep)]
+    return {step.sandbox for step in found if not isinstance(step, LlmStep) or step.programs()}
