@@ -28,19 +28,6 @@ _ENVIRONMENT = {
     "GIT_ALLOW_PROTOCOL": "none",  # a partial clone must not fetch, whatever its remote's helper is
     "HOME": "/dev/null",  # not the scanned folder
 }
-GUARD = {
-    "GIT_CONFIG_NOSYSTEM": "1",
-    "GIT_CONFIG_GLOBAL": "/dev/null",  # the home of a command is its workspace, whose .gitconfig is the code's
-    "GIT_TERMINAL_PROMPT": "0",
-    "GIT_CONFIG_COUNT": "3",
-    "GIT_CONFIG_KEY_0": "core.hooksPath",
-    "GIT_CONFIG_VALUE_0": "/dev/null",
-    "GIT_CONFIG_KEY_1": "core.fsmonitor",
-    "GIT_CONFIG_VALUE_1": "false",
-    "GIT_CONFIG_KEY_2": "safe.bareRepository",
-    "GIT_CONFIG_VALUE_2": "explicit",
-}
-"""Environment of a program that may be git or start it in a workspace: no hook or monitor found there is run."""
 _TIMEOUT_S = 120.0
 _LIMITS = Limits(output_bytes=512 * 1024 * 1024)
 _LINK, _SUBMODULE = "120000", "160000"

@@ -1,7 +1,5 @@
-"""What git's objects say: a branch's head, the files of a commit, what was renamed; and asking the remote for news."""
+"""What git's objects say: a branch's head, the files of a commit, what was renamed."""
 
-import os
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,28 +7,14 @@ from pathlib import Path
 from elexirion_dagster.codebase.executables import find
 from elexirion_dagster.codebase.git import ask
 from elexirion_dagster.errors import ElexirionError, InputError
-from elexirion_dagster.shell import Completed, Limits, run
+from elexirion_dagster.shell import Completed, Limits
 
 _LINK, _SUBMODULE = "120000", "160000"
 _RENAMES = ("-M60%", "-l2000")
-_FETCH_S = 600.0
 _LIMITS = Limits(memory_mb=16_384, output_bytes=512 * 1024 * 1024)  # git maps whole packs
 _READ_BYTES = 64 * 1024 * 1024
 _READ_FILES = 2000
-_CREDENTIALS = re.compile(r"//[^/@\s]+@")
-_REMOTE = "refs/remotes/origin/"
-_FETCH = (
-    *("-c", "core.hooksPath=/dev/null"),
-    *("-c", "core.fsmonitor=false"),
-    *("-c", "protocol.ext.allow=never"),
-    *("-c", "core.sshCommand=ssh -oBatchMode=yes"),
-    *("-c", "gc.auto=0"),
-    *("-c", "maintenance.auto=false"),
-    *("-c", "submodule.recurse=false"),
-    *("-c", "fetch.writeCommitGraph=false"),
-)
-_USERS = ("HOME", "SSH_AUTH_SOCK", "XDG_CONFIG_HOME", "http_proxy", "https_proxy", "no_proxy")
-"""Where git finds the user's keys and the way out; nothing else of the environment goes along."""
+REMOTE = "refs/remotes/origin/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,53 +32,23 @@ def head(root: Path, branch: str | None, *, fetched: bool = False) -> tuple[str,
 
     `fetched`: the remote's branch as it was fetched last, else the local one if there is any. Raises InputError.
     """
-    wanted = branch or _current(root)
+    wanted = branch or current_branch(root)
     if wanted is None and not fetched:
         return _commit(root, "HEAD", "it has no commit yet"), None
     if wanted is None:
         raise InputError(
             f"HEAD of {root} is on no branch, so there is none to fetch", mend="Name one: partitions: {branch: main}."
         )
-    places = [f"{_REMOTE}{wanted}"] if fetched else [f"refs/heads/{wanted}", f"{_REMOTE}{wanted}"]
+    places = [f"{REMOTE}{wanted}"] if fetched else [f"refs/heads/{wanted}", f"{REMOTE}{wanted}"]
     for place in places:
         found = _git(root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{place}^{{commit}}")
         if found.exit_code == 0:
             return found.stdout.strip(), wanted
     if branch is None:
         return _commit(root, "HEAD", f"its branch {wanted} has no commit yet"), wanted
-    listed = _git(root, "for-each-ref", "--format=%(refname:short)", "--count=8", "refs/heads", _REMOTE).stdout.split()
+    listed = _git(root, "for-each-ref", "--format=%(refname:short)", "--count=8", "refs/heads", REMOTE).stdout.split()
     known = ", ".join(listed) or "none"
     raise InputError(f"{root} has no branch {wanted!r}", mend=f"It may have been deleted. Branches there: {known}.")
-
-
-def fetch(root: Path, branch: str | None) -> None:
-    """Bring the remote branch up to date; nothing in the working tree changes. Raises ElexirionError (connection).
-
-    The user's own git settings and keys are used, no hook runs, and nobody is asked for a password.
-    """
-    url = _git(root, "config", "--get", "remote.origin.url").stdout.removesuffix("\n")
-    if not url:
-        raise InputError(f"{root} has no remote called origin to fetch from", mend="Add one, or leave fetch out.")
-    wanted = branch or _current(root)
-    if wanted is None:
-        head(root, None, fetched=True)
-    words = ("--quiet", "--no-tags", "--no-recurse-submodules", "--no-auto-maintenance", "--no-write-fetch-head")
-    refs = f"+refs/heads/{wanted}:{_REMOTE}{wanted}"
-    environment = {name: os.environ[name] for name in _USERS if name in os.environ}
-    done = run(
-        [_program(), *_FETCH, "fetch", *words, "--upload-pack=git-upload-pack", "--end-of-options", url, refs],
-        cwd=root,
-        timeout_s=_FETCH_S,
-        env={**environment, "GIT_TERMINAL_PROMPT": "0", "GIT_ASKPASS": "", "SSH_ASKPASS": ""},
-        limits=Limits(memory_mb=16_384, file_mb=64 * 1024),
-    )
-    if done.exit_code != 0:
-        why = _CREDENTIALS.sub("//", _said(done))
-        raise ElexirionError(
-            f"git fetch of {wanted} in {root} failed: {why}",
-            cause="connection",
-            mend="Try it by hand there; if it cannot work without a question, set up a key or leave fetch out.",
-        )
 
 
 def entries(root: Path, commit: str) -> list[Entry]:
@@ -197,7 +151,8 @@ def object_format(root: Path) -> str | None:
     return found.stdout.strip() if found.exit_code == 0 else None
 
 
-def _current(root: Path) -> str | None:
+def current_branch(root: Path) -> str | None:
+    """The branch that HEAD is on; None where it is on none."""
     found = _git(root, "symbolic-ref", "--quiet", "--short", "HEAD")
     return found.stdout.strip() if found.exit_code == 0 else None
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from elexirion_dagster.codebase.executables import find
 from elexirion_dagster.codebase.git import ask
+from elexirion_dagster.codebase.git_config import writing_environment
 from elexirion_dagster.errors import ElexirionError, InputError
 from elexirion_dagster.shell import Completed, Limits
 
@@ -65,9 +66,9 @@ def open_worktree(repository: Path, folder: Path, commit: str, cancelled: thread
             mend="Move the work elsewhere, or try `git worktree repair` in the repository.",
         )
     words = ("worktree", "add", "--quiet", "--detach", "--no-checkout", "--lock", "--reason", _BEING_MADE)
-    _must(_git(repository, *words, "--", str(folder), commit, cancelled=cancelled), repository)
-    filters = _no_filters(folder, cancelled)
-    _must(_git(folder, "reset", "--hard", "--quiet", commit, env=filters, cancelled=cancelled), repository)
+    env = writing_environment(repository, cancelled=cancelled)
+    _must(_git(repository, *words, "--", str(folder), commit, env=env, cancelled=cancelled), repository)
+    _must(_git(folder, "reset", "--hard", "--quiet", commit, env=env, cancelled=cancelled), repository)
     _must(_git(repository, "worktree", "unlock", "--", str(folder), cancelled=cancelled), repository)
 
 
@@ -146,18 +147,6 @@ def _known(repository: Path, folder: Path, cancelled: threading.Event | None = N
         if entry.get("worktree") == str(folder):
             return entry
     return None
-
-
-def _no_filters(folder: Path, cancelled: threading.Event | None) -> dict[str, str]:
-    """Environment in which every filter that the configuration names does nothing."""
-    listed = _git(folder, "config", "--null", "--name-only", "--get-regexp", r"^filter\.", cancelled=cancelled)
-    drivers = sorted({name.rpartition(".")[0] for name in listed.stdout.split("\0") if name})
-    pairs = [(f"{driver}.{key}", "") for driver in drivers for key in ("smudge", "clean", "process")]
-    pairs += [(f"{driver}.required", "false") for driver in drivers]
-    environment = {"GIT_CONFIG_COUNT": str(len(pairs))}
-    for index, (key, value) in enumerate(pairs):
-        environment |= {f"GIT_CONFIG_KEY_{index}": key, f"GIT_CONFIG_VALUE_{index}": value}
-    return environment
 
 
 def _git(

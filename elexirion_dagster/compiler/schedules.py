@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import dagster as dg
 
-from elexirion_dagster.codebase.history import fetch, head
+from elexirion_dagster.codebase.fetching import fetch
+from elexirion_dagster.codebase.history import head
 from elexirion_dagster.codebase.identity import repository
 from elexirion_dagster.compiler.partitions import absolute, register
 from elexirion_dagster.dialects.load import Loaded

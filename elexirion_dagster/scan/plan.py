@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from elexirion_dagster.codebase.history import fetch, head, renames
+from elexirion_dagster.codebase.fetching import fetch
+from elexirion_dagster.codebase.history import head, renames
 from elexirion_dagster.codebase.identity import Repository, repository
 from elexirion_dagster.codebase.selection import Batch, Selection, discover
 from elexirion_dagster.errors import InputError

@@ -1,7 +1,7 @@
 """Run a program without a shell."""
 
 from elexirion_dagster.codebase.files import confine
-from elexirion_dagster.codebase.git import GUARD
+from elexirion_dagster.codebase.git_config import named_folders, steps_environment
 from elexirion_dagster.errors import PolicyError
 from elexirion_dagster.records import StepError, StepResult
 from elexirion_dagster.sandbox.hints import hint
@@ -17,10 +17,11 @@ def run(step: CommandStep, ctx: StepContext) -> StepResult:
     """
     args = [ctx.render(argument) for argument in step.arguments()]
     cwd = ctx.shared.workspace if step.cwd is None else confine(ctx.shared.workspace, ctx.render(step.cwd))
-    # The workspace is the home: in a scanned tree a program would otherwise load what lies in .local or .config there.
-    env = {"HOME": str(ctx.shared.workspace), **GUARD, **{name: ctx.render(value) for name, value in step.env.items()}}
     if not args[0]:
         raise PolicyError("the program's name is empty", cause="tool_denied", mend="Say which program to run.")
+    given = {name: ctx.render(value) for name, value in step.env.items()}
+    places = (cwd, *ctx.shared.granted, *named_folders((*args[1:], *given.values()), cwd))
+    env = steps_environment(places, workspace=ctx.shared.workspace, cancelled=ctx.shared.cancelled) | given
     network = _is_literal(step, ctx) if step.network is None else step.network
     sandbox = ctx.shared.sandbox.under(step.sandbox, network=network)
     done = run_program(

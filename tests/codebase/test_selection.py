@@ -4,7 +4,8 @@ import subprocess
 
 import pytest
 
-from elexirion_dagster.codebase.history import changed_since, fetch, head, renames
+from elexirion_dagster.codebase.fetching import fetch
+from elexirion_dagster.codebase.history import changed_since, head, renames
 from elexirion_dagster.codebase.selection import ABSENT, Batch, Selection, discover, take
 from elexirion_dagster.errors import ElexirionError, InputError
 

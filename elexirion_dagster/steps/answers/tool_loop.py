@@ -54,6 +54,7 @@ class ToolUses:
             time_left_s=self.ctx.time_left_s,
             cancelled=self.ctx.shared.cancelled,
             sandbox=self.sandbox,
+            granted=self.ctx.shared.granted,
         )
         outcome = catalog.use(use.name, use.input, place)
         return ToolResultBlock(use.id, self.ctx.shared.redactor.text(outcome.text), outcome.is_error)

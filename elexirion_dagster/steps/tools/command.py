@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from elexirion_dagster.codebase.executables import find
-from elexirion_dagster.codebase.git import GUARD
+from elexirion_dagster.codebase.git_config import named_folders, steps_environment
 from elexirion_dagster.errors import ElexirionError, InputError, PolicyError
 from elexirion_dagster.records import Json, Tool
 from elexirion_dagster.sandbox.hints import hint
@@ -53,13 +53,15 @@ def use(arguments: Mapping[str, Json], place: ToolPlace) -> str:
         granted = ", ".join(place.programs) or "none"
         raise PolicyError(f"{program!r} is not granted", cause="tool_denied", mend=f"Granted: {granted}.")
     args = [_executable(program), *arguments.get("arguments", [])]
+    places = (place.workspace, *place.granted, *named_folders(args[1:], place.workspace))
+    env = steps_environment(places, workspace=place.workspace, cancelled=place.cancelled)
     timeout_s = min(float(arguments.get("timeout_s", _TIMEOUT_S)), place.time_left_s())
     try:
         done = run(
             args,
             cwd=place.workspace,
             timeout_s=timeout_s,
-            env={"HOME": str(place.workspace), **GUARD},
+            env=env,
             limits=Limits(output_bytes=_KEPT_BYTES),
             cancelled=place.cancelled,
             sandbox=place.sandbox,

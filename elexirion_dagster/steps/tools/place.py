@@ -22,6 +22,7 @@ class ToolPlace:
     """Where tools may act: they write in `workspace`, read what `readable` finds, run `programs` in `sandbox`.
 
     `readable` gives the real place of a path or raises PolicyError; `time_left_s` raises a timeout when there is none.
+    `granted` are the places that `path` inputs name.
     """
 
     workspace: Path
@@ -30,6 +31,7 @@ class ToolPlace:
     time_left_s: Callable[[], float]
     cancelled: threading.Event
     sandbox: Sandbox
+    granted: tuple[Path, ...] = ()
 
     def go_on(self) -> None:
         """Raise Cancelled or a timeout if the tool must not go on."""
