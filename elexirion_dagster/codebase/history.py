@@ -176,7 +176,8 @@ def _entry(line: str) -> Entry:
 def _gone(root: Path, what: str, done: Completed) -> InputError:
     return InputError(
         f"git in {root} does not have {what[:12]} (any more): {_said(done)}",
-        mend="Its history was rewritten and cleaned up, or is cut off (a shallow clone). The next scan begins anew.",
+        mend="Its history was rewritten and cleaned up, or the clone is shallow or partial and has only a part of it. "
+        "The next scan begins anew.",
     )
 
 
