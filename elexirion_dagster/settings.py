@@ -12,6 +12,7 @@ import platformdirs
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
 from elexirion_dagster.errors import InputError
+from elexirion_dagster.hosts import Host
 from elexirion_dagster.sandbox.policy import Mode
 
 _VARIABLES = {
@@ -36,6 +37,7 @@ _VARIABLES = {
     "log_level": "ELEXIRION_LOG_LEVEL",
     "alert": "ELEXIRION_ALERT",
     "sandbox": "ELEXIRION_SANDBOX",
+    "hosts": "ELEXIRION_HOSTS",
 }
 _RATE = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)(rps|rpm|tpm|slots)")
 
@@ -86,6 +88,19 @@ def _alert(target: str) -> str:
     if not shlex.split(target):
         raise ValueError("expected a URL or a command")
     return target
+
+
+def _hosts(given: Any) -> Any:
+    """Read `ai.example.com, 10.0.0.7:8080` as names without ports; a value that is not text is returned unchanged."""
+    if not isinstance(given, str):
+        return given
+    names = []
+    for part in filter(None, map(str.strip, given.split(","))):
+        host = Host.parse(part)
+        if host is None:
+            raise ValueError(f"expected host names separated by commas, such as ai.example.com, got {part!r}")
+        names.append(host.name)
+    return tuple(names)
 
 
 _SECRET_NAME = re.compile(
@@ -147,6 +162,9 @@ class Settings(BaseModel):
     sandbox: Mode = "auto"
     """`ELEXIRION_SANDBOX`: whether programs of pipelines are isolated: `auto` where this machine can, `required` (no
     step can weaken it), or `off`."""
+    hosts: Annotated[tuple[str, ...], BeforeValidator(_hosts)] = ()
+    """`ELEXIRION_HOSTS`: further names under which browsers reach `elexirion up`, separated by commas, for a proxy, a
+    port forward or a container; a port is ignored. The loopback names always count."""
     environ: dict[str, str] = Field(default_factory=dict, repr=False)
     """The whole environment, for the names a pipeline lists under `env:`."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "CRITICAL"

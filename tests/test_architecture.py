@@ -24,6 +24,7 @@ GROUND = {
     "errors",
     "records",
     "settings",
+    "hosts",  # which server a request asks for: of the web server, the rehearsal server and the settings
     "redact",
     "shell",
     "sandbox",  # what a program that `shell` starts may see, reach and use
@@ -114,14 +115,25 @@ BELOW |= {
     "operations": {*FLOOR_6, "definitions"},  # runs a pipeline with the definitions' executor
     # floor 8
     "cli": {"operations", "reports"},  # reports: terminal tables are reports too
-    "web": {"inputs"},  # inputs: which of them are secrets, and which are paths
+    "web": {"inputs"},  # started by `elexirion up`; inputs: which of them are secrets, and which are paths
 }
 OPTIMIZER = {"spec", "prompting", "providers", "store", "codebase", "calls", "reservations", "dialects"}
 
 FENCES: dict[str, set[str]] = {
-    "dagster": {"compiler", "execution", "operations", "definitions", "component", "optimizer_assets"},
+    "dagster": {
+        "compiler",
+        "execution",
+        "operations",
+        "definitions",
+        "component",
+        "optimizer_assets",
+        "web.dagster_ui",
+    },
+    "dagster_webserver": {"web.dagster_ui"},
     "dagster_graphql": {"web"},
     "graphql": {"web"},
+    "starlette": {"web"},
+    "uvicorn": {"web"},
     "dspy": {"optimizer_assets.searching"},
     "gepa": {"optimizer_assets.searching"},
     "duckdb": {"store", "steps.sql"},

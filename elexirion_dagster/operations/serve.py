@@ -85,7 +85,10 @@ def _code_servers(sockets: Mapping[str, Path]) -> dict[str, list[str]]:
 
 def _programs(port: int, workspace: Path) -> dict[str, list[str]]:
     return {
-        "webserver": [_program("dagster-webserver"), "-h", HOST, "-p", str(port), "-w", str(workspace)],
+        "webserver": [  # -P: no module is imported from the folder where the user happens to be
+            *(sys.executable, "-P", "-m", "elexirion_dagster.web.server"),
+            *("--host", HOST, "--port", str(port), "--workspace", str(workspace)),
+        ],
         "daemon": [_program("dagster-daemon"), "run", "-w", str(workspace)],
     }
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 
 from elexirion_dagster.errors import InputError
+from elexirion_dagster.hosts import Host
 from elexirion_dagster.records import Json
 
 _MAX_BODY = 64_000_000
@@ -46,8 +47,18 @@ async def read_request(reader: asyncio.StreamReader) -> Incoming | None:
         body = await reader.readexactly(length)
     except (asyncio.IncompleteReadError, ConnectionError):
         return None
+    if sum(line.lower().startswith("host:") for line in lines) != 1:
+        raise InputError("the head has no Host or more than one")
     path, _, query = target.partition("?")
     return Incoming(method, path, query, headers, body)
+
+
+def is_from_a_page(incoming: Incoming) -> bool:
+    """Whether a web page sent a request: it names an origin, or asks for a server that is not this machine."""
+    host = Host.parse(incoming.headers["host"])
+    if host is None or not host.is_loopback:
+        return True
+    return "origin" in incoming.headers or incoming.headers.get("sec-fetch-site", "none") != "none"
 
 
 def plain(

@@ -17,7 +17,7 @@ from elexirion_dagster.errors import ElexirionError, InputError
 from elexirion_dagster.records import Json
 from elexirion_dagster.rehearsal import completions, messages
 from elexirion_dagster.rehearsal.contents import Contents, method_of
-from elexirion_dagster.rehearsal.http import Incoming, plain_json, read_request
+from elexirion_dagster.rehearsal.http import Incoming, is_from_a_page, plain_json, read_request
 from elexirion_dagster.rehearsal.perform import Hangup, Wire, hang_up, perform
 from elexirion_dagster.rehearsal.play import Failure, Play, tokens
 from elexirion_dagster.rehearsal.script import Fault, Script, load_script
@@ -120,6 +120,10 @@ class RehearsalServer:
             hang_up(writer, reset=reset)
 
     async def _answer(self, incoming: Incoming, writer: asyncio.StreamWriter) -> None:
+        if is_from_a_page(incoming):
+            message = "Web pages may not use this server. Ask it from a program, at http://127.0.0.1."
+            writer.write(plain_json(403, messages.error_body(Failure(403, message))))
+            raise Hangup(reset=False)
         body = _body(incoming)
         headers = {name: value for name, value in incoming.headers.items() if name not in _SECRET_HEADERS}
         self.requests.append(Recorded(incoming.method, incoming.path, headers, body))

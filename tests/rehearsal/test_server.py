@@ -101,9 +101,9 @@ def test_bytes_that_are_no_request_are_refused_and_the_server_lives(played):
     host, port = server.base_url.removeprefix("http://").split(":")
     for hostile in (
         b"nonsense\r\n\r\n",
-        b"GET / HTTP/1.1\r\ncontent-length: -4\r\n\r\n",
+        b"GET / HTTP/1.1\r\nhost: localhost\r\ncontent-length: -4\r\n\r\n",
         b"A" * 200_000,
-        b"POST / HTTP/1.1\r\n\r\n",
+        b"POST / HTTP/1.1\r\nhost: localhost\r\n\r\n",
     ):
         with socket.create_connection((host, int(port))) as peer:
             peer.sendall(hostile)
@@ -124,7 +124,9 @@ def test_leaving_ends_calls_that_are_under_way():
         host, port = server.base_url.removeprefix("http://").split(":")
         peer = socket.create_connection((host, int(port)))
         body = json.dumps(ASK).encode()
-        peer.sendall(b"POST /v1/messages HTTP/1.1\r\ncontent-length: %d\r\n\r\n%s" % (len(body), body))
+        peer.sendall(
+            b"POST /v1/messages HTTP/1.1\r\nhost: localhost\r\ncontent-length: %d\r\n\r\n%s" % (len(body), body)
+        )
         while not server.peak_in_flight:
             pass
     with peer, pytest.raises(ConnectionResetError):
@@ -232,3 +234,36 @@ def test_a_drip_and_a_wrong_content_type_leave_the_body_as_it_is(played, path, f
 def test_a_reply_of_five_megabytes_is_played_whatever_max_tokens_says(played, path):
     answer = httpx.post(played(answers=[{"text": "abc", "size_kb": 5000}]).base_url + path, json=ALL[path])
     assert answer.text.count("a") > 1_660_000
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"origin": "http://evil.example"},
+        {"origin": "null"},
+        {"origin": "http://localhost:3000"},
+        {"sec-fetch-site": "cross-site"},
+        {"sec-fetch-site": "same-site"},
+        {"host": "evil.example"},
+        {"host": "192.168.0.7"},
+        {"host": ""},
+    ],
+)
+@pytest.mark.parametrize("path", ALL)
+def test_web_pages_use_up_no_answer(played, path, headers):
+    server = played()
+    for kind in ("text/plain", "application/json"):
+        sent = {"content-type": kind, **headers}
+        answer = httpx.post(server.base_url + path, content=json.dumps(ALL[path]), headers=sent)
+        assert answer.status_code == 403
+    assert httpx.get(f"{server.base_url}/v1/models", headers=headers).status_code == 403
+    assert (server.count, len(server.requests)) == (0, 0)
+
+
+def test_a_request_with_two_hosts_or_none_is_refused(played):
+    server = played()
+    port = int(server.base_url.rsplit(":", 1)[1])
+    for hosts in ("", "Host: localhost\r\nHost: evil.example\r\n"):
+        with socket.create_connection(("127.0.0.1", port)) as connection:
+            connection.sendall(f"GET /v1/models HTTP/1.1\r\n{hosts}\r\n".encode())
+            assert connection.recv(100).startswith(b"HTTP/1.1 400 ")
