@@ -3,7 +3,7 @@
 import socket
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,15 +66,19 @@ def listening(app: ASGIApp) -> Iterator[int]:
         thread = threading.Thread(target=server.run, args=([listener],))
         thread.start()
         try:
-            deadline = time.monotonic() + PATIENCE_S
-            while not server.started:
-                assert thread.is_alive()
-                assert time.monotonic() < deadline
-                time.sleep(0.01)
+            wait_for(lambda: server.started or not thread.is_alive())
             yield listener.getsockname()[1]
         finally:
             server.should_exit = True
             thread.join(PATIENCE_S)
+
+
+def wait_for(look: Callable[[], bool]) -> None:
+    """Wait until `look` says so."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not look():
+        assert time.monotonic() < deadline, "nothing came in time"
+        time.sleep(0.01)
 
 
 def send_raw(port: int, lines: Sequence[str], body: bytes = b"") -> str:

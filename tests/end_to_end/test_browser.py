@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect, sync_playwright
+from browser import chromium
+from playwright.sync_api import Page, expect
 from serving import Ui
 
 from elexirion_dagster.dialects.load import load_any
@@ -18,16 +19,6 @@ from optimizer_assets.assets import GATE
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
 
 IMAGES = Path(__file__).parents[2] / "docs" / "images"
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 KEEP = bool(os.environ.get("ELEXIRION_SCREENSHOTS"))
 EXAMPLES = Path(__file__).parents[1] / "data" / "bandit_examples" / "examples"
 LOCATION = "locations/elexirion_dagster"
@@ -36,14 +27,10 @@ SLOW_MS = 60_000
 
 @pytest.fixture(scope="module")
 def page() -> Iterator[Page]:
-    if CHROMIUM is None:
-        pytest.skip("there is no chromium here")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+    with chromium() as browser:
         page = browser.new_page(viewport={"width": 1400, "height": 900})
         page.set_default_timeout(SLOW_MS)
         yield page
-        browser.close()
 
 
 @pytest.fixture
