@@ -74,6 +74,16 @@ def test_the_launchpad_offers_the_inputs_with_their_defaults(ui: Ui, page: Page,
     screenshot("launchpad")
 
 
+def test_a_run_started_in_the_launchpad_is_followed_live(ui: Ui, page: Page):
+    frames: list[str] = []
+    page.on("websocket", lambda socket: socket.on("framereceived", lambda frame: frames.append(str(frame))))
+    page.goto(f"{ui.url}/{LOCATION}/jobs/naps/playground")
+    page.get_by_role("button", name="Launch run").click()
+    page.wait_for_url("**/runs/**")
+    expect(page.get_by_text("Success", exact=True).first).to_be_visible(timeout=SLOW_MS)
+    assert any("ExecutionStepSuccessEvent" in frame for frame in frames)  # the log's lines came by websocket
+
+
 def test_a_finished_run_shows_its_timeline_and_what_each_op_did(ui: Ui, page: Page, examples: Path, screenshot):
     run_id = ui.started("nightly_scan", repo=str(examples))
     assert ui.finished(run_id)["status"] == "SUCCESS"

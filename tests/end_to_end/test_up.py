@@ -2,6 +2,7 @@
 
 import socket
 
+import httpx
 import psutil
 import pytest
 from serving import command, gone, wait_for
@@ -29,15 +30,34 @@ def test_both_locations_load_and_say_what_is_broken(ui):
     assert "torn.yaml" in jobs["torn__broken"]
 
 
-def test_the_server_listens_on_this_machine_only(ui):
+def test_one_port_of_this_machine_is_all_that_is_open(ui):
     ours = [child.pid for child in ui.children()]
     bound = [
-        connection.laddr.ip
+        tuple(connection.laddr)
         for connection in psutil.net_connections("tcp")
         if connection.pid in ours and connection.status == psutil.CONN_LISTEN
     ]
-    assert bound
-    assert set(bound) == {"127.0.0.1"}
+    assert bound == [("127.0.0.1", ui.port)]
+
+
+def test_no_other_user_may_open_a_socket_of_ours(ui):
+    paths = {
+        ui.home / "dagster" / connection.laddr
+        for child in ui.children()
+        for connection in child.net_connections("unix")
+        if connection.laddr and "\0" not in connection.laddr
+    }
+    assert {"elexirion_dagster", "optimizer_assets", "zygote.sock"} <= {path.name for path in paths}
+    # Pytest's own folders are closed as well, so only the socket and its folder count.
+    opened = [path for path in paths if path.stat().st_mode & 0o077 and path.parent.stat().st_mode & 0o077]
+    assert not opened
+
+
+def test_what_up_serves_stands_behind_the_guard(ui):
+    foreign = {"origin": "http://evil.example"}
+    assert httpx.get(f"{ui.url}/server_info", headers=foreign, trust_env=False).status_code == 403
+    asked = httpx.get(f"{ui.url}/server_info", headers={"host": "evil.example"}, trust_env=False)
+    assert asked.status_code == 421
 
 
 def test_a_scan_launched_in_the_ui_runs_and_its_ops_show_what_they_did(ui, small_repository):
