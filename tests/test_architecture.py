@@ -255,6 +255,17 @@ def test_an_import_inside_a_function_states_what_it_saves():
     assert not wrong, "\n".join(sorted(set(wrong)))
 
 
+def test_no_program_of_ours_imports_from_the_current_folder():
+    """`python -m` would look for every module there first, and the folder may be somebody else's repository."""
+    wrong = [
+        f"{path.relative_to(REPOSITORY)}:{number}"
+        for path in files()
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+        if re.search(r"""sys\.executable, (?!["']-[PI]["'])""", line)
+    ]
+    assert not wrong
+
+
 def test_annotations_are_not_postponed():
     assert not [str(one) for one in ALL if one.imported == "__future__.annotations"]
 

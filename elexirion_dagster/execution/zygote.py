@@ -47,7 +47,10 @@ _MOST_BYTES = 4_000_000
 
 def command(folder: Path, preload: Sequence[str]) -> list[str]:
     """The program that serves a folder for this process, after importing these modules."""
-    return [sys.executable, "-m", "elexirion_dagster.execution.zygote", str(os.getpid()), str(folder), *preload]
+    return [
+        *(sys.executable, "-P", "-m", "elexirion_dagster.execution.zygote"),  # -P: nothing is imported from the folder
+        *(str(os.getpid()), str(folder), *preload),  # where the user happens to be
+    ]
 
 
 def serve(parent: int, folder: Path, preload: Sequence[str]) -> int:

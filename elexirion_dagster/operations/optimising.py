@@ -15,7 +15,7 @@ def optimising(address: str) -> Iterator[Mapping[str, Json]]:
 
     Leaving the loop ends it; started again, it pays nothing twice. Raises ElexirionError with what it failed for.
     """
-    command = [sys.executable, "-m", "optimizer_assets", "optimize", address]
+    command = [sys.executable, "-P", "-m", "optimizer_assets", "optimize", address]
     for said in told(command, environment=os.environ, cwd=Path.cwd()):
         if said.get("event") == "error":
             cause: Cause = next((cause for cause in CAUSES if cause == said.get("cause")), "unknown")

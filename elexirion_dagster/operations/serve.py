@@ -78,6 +78,7 @@ def _code_servers(sockets: Mapping[str, Path]) -> dict[str, list[str]]:
             *(_program("dagster"), "api", "grpc", "--lazy-load-user-code", "--log-level", "warning"),
             *("--module-name", f"{location}.definitions", "--location-name", location, "--socket", str(path)),
             "--inject-env-vars-from-instance",
+            "--empty-working-directory",  # else modules are imported from the folder where the user happens to be
         ]
         for location, path in sockets.items()
     }

@@ -6,9 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from serving import BREAKS, FALLS_BACK, MENDS, NAPS, SLOW, STANDS_IN, Ui, up
+from serving import BREAKS, FALLS_BACK, MENDS, NAPS, SHADOWED, SLOW, STANDS_IN, Ui, up
 
 REPOSITORY = Path(__file__).parents[2]
+SHADOWS = ("yaml", "jinja2", "tomllib", "duckdb", "dagster", "click", "anthropic", "elexirion_dagster", "uvicorn")
+"""Modules that lie in the folder where `elexirion up` is started, and that nothing may import."""
 
 
 @pytest.fixture(scope="module")
@@ -26,6 +28,10 @@ def ui(tmp_path_factory: pytest.TempPathFactory, clean_environ: dict[str, str]) 
         "torn": "[",
     }.items():
         (pipelines / f"{name}.yaml").write_text(text, encoding="utf-8")
+    for name in SHADOWS:
+        (folder / f"{name}.py").write_text(
+            f"open({str(folder / SHADOWED)!r}, 'a').write('{name} ')\nraise ImportError\n"
+        )
     home = folder / "home"
     environ = {**clean_environ, "ELEXIRION_HOME": str(home), "PYTHONPATH": str(REPOSITORY)}
     with up(folder, environ) as running:

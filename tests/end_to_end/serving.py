@@ -17,6 +17,8 @@ import httpx
 import psutil
 
 PATIENCE_S = 90
+SHADOWED = "shadowed"
+"""What modules write that lie in the folder where `elexirion up` was started, once something imports them."""
 FINISHED = {"SUCCESS", "FAILURE", "CANCELED"}
 
 SLOW = """
@@ -190,7 +192,7 @@ class Ui:
 def up(folder: Path, environ: Mapping[str, str]) -> Iterator[Ui]:
     """`elexirion up`, started in a folder and ready; ended with the block."""
     port = free_port()
-    command = [sys.executable, "-m", "elexirion_dagster.cli.main", "up", "--port", str(port)]
+    command = [sys.executable, "-P", "-m", "elexirion_dagster.cli.main", "up", "--port", str(port)]
     process = subprocess.Popen(
         command, cwd=folder, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     )

@@ -5,7 +5,7 @@ import socket
 import httpx
 import psutil
 import pytest
-from serving import command, gone, wait_for
+from serving import SHADOWED, command, gone, wait_for
 
 from elexirion_dagster.operations.outcomes import ask
 from elexirion_dagster.settings import Settings
@@ -71,6 +71,13 @@ def test_a_scan_launched_in_the_ui_runs_and_its_ops_show_what_they_did(ui, small
     assert "no model is configured" in shown["review"]["skipped_because"]
     assert shown["outputs"]["report_html"].endswith("report.html")
     assert {line["kind"] for line in ui.journal(run_id)} >= {"run_started", "pin", "step", "findings", "outputs"}
+
+
+def test_no_module_is_imported_from_the_folder_where_up_was_started(ui, tmp_path):
+    (tmp_path / "number").write_text("22", encoding="utf-8")
+    run_id = ui.started("mends", folder=str(tmp_path))
+    assert ui.finished(run_id)["status"] == "SUCCESS"  # so server, daemon, code server and worker have imported theirs
+    assert not (ui.home.parent / SHADOWED).exists()
 
 
 @pytest.mark.parametrize(
