@@ -25,7 +25,7 @@ from elexirion_dagster.records import (
 from elexirion_dagster.redact import Redactor
 from elexirion_dagster.reservations import Allowance, Reservation, Reservations
 from elexirion_dagster.spec.base import CALL_CAUSES, Retry
-from elexirion_dagster.store.accounts.turns import NoTurn, Patience, Turn, Turns
+from elexirion_dagster.store.accounts.turns import ClosedToCalls, NoTurn, Patience, Turn, Turns
 from elexirion_dagster.store.journal import JournalWriter
 from elexirion_dagster.store.replay import Replay, reply_to_json
 
@@ -181,8 +181,15 @@ class Calls:
                 return self._attempts(_Asking(call, prepared, tally, patience))
             except (ProviderError, NoTurn) as error:
                 if last or not moves_on(error.cause):
+                    self._give_up(call, error)
                     raise
         raise AssertionError("the last model answers or raises")
+
+    def _give_up(self, call: Call, error: ProviderError | NoTurn) -> None:
+        """Record that none of the models answered, for a cause that passes: recovery may wait for them."""
+        if error.cause in CALL_CAUSES:
+            models, refused = [str(model) for model in call.models], isinstance(error, ClosedToCalls)
+            self._journal.append("given_up", path=call.path, models=models, cause=error.cause, refused=refused)
 
     def _known(self, call: Call, first: _Prepared) -> Answer | None:
         """The reply that an earlier run of the same root paid for, whichever model of the failover order gave it."""

@@ -10,10 +10,11 @@ from typing import Any
 import dagster as dg
 
 from elexirion_dagster.compiler.compile import compile_files
+from elexirion_dagster.compiler.derived_job import recover_job
 from elexirion_dagster.compiler.health import HEALTH_ASSET, health_sensor
 from elexirion_dagster.compiler.jobs import pipeline_job
 from elexirion_dagster.compiler.prompts import prompts_sensor
-from elexirion_dagster.compiler.recovery import recover_job, recovery_sensor
+from elexirion_dagster.compiler.recovery import recover_now, recovery_sensor
 from elexirion_dagster.compiler.sensors import ingest_sensor, reap_sensor, record_runs_sensor
 from elexirion_dagster.dialects.load import load_any
 from elexirion_dagster.dialects.lookup import find_all
@@ -56,6 +57,12 @@ def with_recovery(compiled: dg.Definitions, settings: Settings) -> dg.Definition
     jobs = [generic, *(job for job in compiled.jobs or () if isinstance(job, dg.JobDefinition))]
     sensor = recovery_sensor(settings, partial(find_all, settings), jobs)
     return dg.Definitions.merge(compiled, dg.Definitions(assets=[HEALTH_ASSET], jobs=[generic], sensors=[sensor]))
+
+
+def after_run(instance: dg.DagsterInstance, run_id: str) -> None:
+    """What a worker does once Dagster has ended its run: recover it if it failed, without waiting for a sensor."""
+    settings = Settings.from_env(os.environ)
+    recover_now(instance, run_id, settings, find_all(settings))
 
 
 def job_of_file(file: Path, settings: Settings, *, test_steps: bool = False) -> dg.JobDefinition:

@@ -18,7 +18,7 @@ from elexirion_dagster.spec.children import NO_PIPELINES, Pipelines, sandboxes
 from elexirion_dagster.spec.partitioning import BATCH
 from elexirion_dagster.spec.pipeline import Pipeline
 from elexirion_dagster.store.hub import check_instance
-from elexirion_dagster.tags import PIPELINE_TAG, RECOVERED, TRIGGER_TAG
+from elexirion_dagster.tags import FIRST, LANE_OF_TAG, LANE_TAG, PIPELINE_TAG, RECOVERED, TRIGGER_TAG
 
 RUN = "run"
 """Key of the resource; execution/executor.py calls its `cancel()`."""
@@ -128,4 +128,5 @@ def _trigger(run: dg.DagsterRun) -> str:
 
 def run_tags(pipeline: Pipeline) -> dict[str, str]:
     """Tags of the pipeline's job, and so of its runs."""
-    return {**Redactor().tree(dict(pipeline.tags)), PIPELINE_TAG: pipeline.name}
+    own = Redactor().tree(dict(pipeline.tags))
+    return {**own, PIPELINE_TAG: pipeline.name, LANE_TAG: FIRST, LANE_OF_TAG: pipeline.name}

@@ -1,5 +1,6 @@
 """Sensors of the runtime location: lost runs end, how runs ended goes to the journal, the journal to the tables."""
 
+from functools import partial
 from typing import Literal
 
 import dagster as dg
@@ -21,6 +22,8 @@ _ENDS: tuple[_End, ...] = (
 )
 _BATCH = 200
 _STARTING, _CANCELING = dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.CANCELING
+AT_WORK = (_STARTING, dg.DagsterRunStatus.STARTED, _CANCELING)
+"""Statuses of runs that a worker should be at."""
 
 
 def record_runs_sensor(settings: Settings) -> dg.SensorDefinition:
@@ -90,18 +93,24 @@ def reap_sensor() -> dg.SensorDefinition:
         launcher = instance.run_launcher
         ended = 0
         if launcher.supports_check_run_worker_health:
-            for run in instance.get_runs(dg.RunsFilter(statuses=[_STARTING, _CANCELING])):
-                health = launcher.check_run_worker_health(run)
-                now = instance.get_run_by_id(run.run_id)  # its worker may have said how it ended since
-                if health.status is WorkerStatus.FAILED and now is not None and now.status is run.status:
-                    said = "\n".join(filter(None, (health.msg, launcher.get_run_worker_debug_info(run))))
-                    (instance.report_run_canceled if now.status is _CANCELING else instance.report_run_failed)(
-                        now, said
-                    )
-                    ended += 1
+            ended = sum(
+                map(partial(reap, instance), instance.get_runs(dg.RunsFilter(statuses=[_STARTING, _CANCELING])))
+            )
         return dg.SkipReason(f"ended {ended} runs")
 
     return reap_runs
+
+
+def reap(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
+    """End a run whose worker is dead; False where it is not."""
+    launcher = instance.run_launcher
+    health = launcher.check_run_worker_health(run)
+    now = instance.get_run_by_id(run.run_id)  # its worker may have said how it ended since
+    if health.status is not WorkerStatus.FAILED or now is None or now.status is not run.status:
+        return False
+    said = "\n".join(filter(None, (health.msg, launcher.get_run_worker_debug_info(run))))
+    (instance.report_run_canceled if now.status is _CANCELING else instance.report_run_failed)(now, said)
+    return True
 
 
 def ingest_sensor(settings: Settings) -> dg.SensorDefinition:

@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,18 +19,24 @@ from typing import Any, NoReturn, Self
 from elexirion_dagster.execution.workers import claim, log_file, wanted_job, worker
 from elexirion_dagster.shell import RUN_VARIABLE
 
-_FIELDS = {"run": str, "job": str, "args": str, "cwd": str, "environ": dict}
+_FIELDS = {"run": str, "job": str, "args": str, "cwd": str, "environ": dict, "nice": int}
+_AFTER_RUN = "after_run"
+"""A preloaded module may have this function of (instance, run id), for what follows a run; its worker may be dead."""
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """A run to work on: its job, the arguments of `dagster api execute_run`, the folder and environment to do so in."""
+    """A run to work on: its job, the arguments of `dagster api execute_run`, the folder and environment to do so in.
+
+    `nice` is how far it stands back where there is more to do than the machine has cores.
+    """
 
     run: str
     job: str
     args: str
     cwd: str
     environ: Mapping[str, str]
+    nice: int
 
     @classmethod
     def from_json(cls, fields: Any) -> Self:
@@ -46,7 +52,7 @@ def say(connection: socket.socket, answer: Mapping[str, Any]) -> None:
         connection.sendall(json.dumps(answer).encode() + b"\n")
 
 
-def work(order: Order, folder: Path, connection: socket.socket) -> NoReturn:
+def work(order: Order, folder: Path, connection: socket.socket, preload: Sequence[str]) -> NoReturn:
     """Be the worker of a run: claim it, answer with the pid of whoever has it, execute it if that is this process."""
     code = 1
     try:
@@ -54,11 +60,56 @@ def work(order: Order, folder: Path, connection: socket.socket) -> NoReturn:
             _become(order, folder)
             ours = claim(folder, order.run, "warm")
             say(connection, {"pid": os.getpid() if ours else worker(folder, order.run)})
-        code = _execute(order) if ours else 0
+        if ours:
+            _stand_back(order.nice)
+            code = _execute(order)
+            _after(order, preload)
+        else:
+            code = 0
     except BaseException:  # noqa: BLE001 - nothing may return into the zygote's loop
         traceback.print_exc()
     finally:
         _leave(code, log_file(folder, order.run))
+
+
+def bury(order: Order, folder: Path, preload: Sequence[str]) -> NoReturn:
+    """Do what follows a run whose worker was killed, which the worker cannot do itself."""
+    log = log_file(folder, order.run)
+    try:
+        _become(order, folder)
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        for number in (1, 2):  # the log is for what the worker said
+            os.dup2(nowhere, number)
+        _after(order, preload)
+    except BaseException:  # noqa: BLE001 - nothing may return into the zygote's loop
+        log.open("a", encoding="utf-8").write(traceback.format_exc())
+    finally:
+        _leave(0, log)
+
+
+def _instance(order: Order) -> Any:
+    """The instance that the order's arguments name."""
+    args = importlib.import_module("dagster").deserialize_value(order.args)
+    return importlib.import_module("dagster").DagsterInstance.from_ref(args.instance_ref)
+
+
+def _after(order: Order, preload: Sequence[str]) -> None:
+    """Call `after_run` of the preloaded modules that have it."""
+    found = [function for name in preload if (function := getattr(sys.modules[name], _AFTER_RUN, None))]
+    if found:
+        with _instance(order) as instance:
+            for function in found:
+                function(instance, order.run)
+
+
+def _stand_back(nice: int) -> None:
+    """Leave the processor first to what starts and watches runs, and to recoveries.
+
+    Where Linux groups processes by session, how they share is a matter of the groups.
+    """
+    os.nice(nice)
+    with suppress(OSError):
+        Path("/proc/self/autogroup").write_text(str(nice), encoding="ascii")
 
 
 def _become(order: Order, folder: Path) -> None:

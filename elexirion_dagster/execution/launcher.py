@@ -33,9 +33,12 @@ from elexirion_dagster.execution.workers import (
     worker,
 )
 from elexirion_dagster.execution.zygote import CHANGED, SOCKET, command
+from elexirion_dagster.tags import RECOVERY_TAG
 
 _LAUNCH_S = 120.0
 """How long a launch may take in all. A launch under way holds a lock, so nobody else needs to know this bound."""
+_NICE, _NICER = 5, 10
+"""How far workers stand back behind the programs that start and watch runs: those of recoveries less than others."""
 _ANSWER_S = 20.0
 _LOOK_S = 0.05
 _ATTEMPTS = 3
@@ -185,6 +188,7 @@ class WarmRunLauncher(DefaultRunLauncher):
             "args": args.get_command_args()[-1],
             "cwd": _folder_of(origin),
             "environ": dict(os.environ),
+            "nice": _NICE if RECOVERY_TAG in run.tags else _NICER,
         }
         answer: dict[str, Any] = {}
         for _ in range(_ATTEMPTS):

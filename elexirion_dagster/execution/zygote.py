@@ -23,7 +23,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from elexirion_dagster.execution.forked import Order, say, work
+from elexirion_dagster.execution.forked import Order, bury, say, work
 from elexirion_dagster.execution.workers import WORKERS
 
 SOCKET = "zygote.sock"
@@ -43,6 +43,7 @@ _LOOK_S = 1.0
 _LOCK_S = 10.0
 _REQUEST_S = 10.0
 _MOST_BYTES = 4_000_000
+_MOST_SIGNALS = 4096
 
 
 def command(folder: Path, preload: Sequence[str]) -> list[str]:
@@ -64,11 +65,19 @@ def serve(parent: int, folder: Path, preload: Sequence[str]) -> int:
         return 1
     gc.collect()
     gc.freeze()  # what is there now is shared with the workers as long as nobody writes to it
+    workers: dict[int, Order] = {}
+    signal.signal(signal.SIGCHLD, lambda *_: None)  # a worker's end ends the wait below
+    woken, waker = socket.socketpair()
+    waker.settimeout(0)
+    signal.set_wakeup_fd(waker.fileno(), warn_on_full_buffer=False)
     with _listening(folder / SOCKET) as listener:
         while os.getppid() == parent:
-            ready, _, _ = select.select([listener], [], [], _LOOK_S)
-            _reap()
-            if ready and not _answer(listener, folder, modules):
+            ready, _, _ = select.select([listener, woken], [], [], _LOOK_S)
+            if woken in ready:
+                woken.recv(_MOST_SIGNALS)
+            for order in _killed(workers):
+                _bury(order, folder, preload, listener)
+            if listener in ready and not _answer(listener, folder, modules, workers, preload):
                 return 0
     return 0
 
@@ -155,13 +164,33 @@ def _inside(folder: Path) -> Iterator[None]:
         os.chdir(before)
 
 
-def _reap() -> None:
+def _killed(workers: dict[int, Order]) -> list[Order]:
+    """Wait for the workers that have ended; what those were at that did not end by themselves."""
+    killed = []
     with contextlib.suppress(ChildProcessError):
-        while os.waitpid(-1, os.WNOHANG)[0]:
-            pass
+        while (ended := os.waitpid(-1, os.WNOHANG))[0]:
+            order = workers.pop(ended[0], None)
+            if order is not None and os.WIFSIGNALED(ended[1]):
+                killed.append(order)
+    return killed
 
 
-def _answer(listener: socket.socket, folder: Path, modules: Mapping[str, float]) -> bool:
+def _bury(order: Order, folder: Path, preload: Sequence[str], listener: socket.socket) -> None:
+    """Fork a process that fails the run of a killed worker; if that cannot be, Dagster's monitoring fails it later."""
+    with contextlib.suppress(OSError):
+        if os.fork() == 0:
+            signal.set_wakeup_fd(-1)
+            listener.close()
+            bury(order, folder / WORKERS, preload)
+
+
+def _answer(
+    listener: socket.socket,
+    folder: Path,
+    modules: Mapping[str, float],
+    workers: dict[int, Order],
+    preload: Sequence[str],
+) -> bool:
     """Answer one request, or let the worker do so once it has the run; False when this process should end."""
     connection, _ = listener.accept()
     with connection:
@@ -184,8 +213,10 @@ def _answer(listener: socket.socket, folder: Path, modules: Mapping[str, float])
             say(connection, {"error": f"cannot fork: {error}"})
             return True
         if pid == 0:
+            signal.set_wakeup_fd(-1)
             listener.close()
-            work(order, folder / WORKERS, connection)
+            work(order, folder / WORKERS, connection, preload)
+        workers[pid] = order
     return True
 
 

@@ -14,7 +14,7 @@ from elexirion_dagster.store.first_use import first_use
 from elexirion_dagster.store.home import Home, open_home, storage_error, write_atomically
 from elexirion_dagster.store.prune import PruneReport
 from elexirion_dagster.store.prune import prune as prune_home
-from elexirion_dagster.tags import MODEL_TAG, PIPELINE_TAG
+from elexirion_dagster.tags import FIRST, LANE_OF_TAG, LANE_TAG, MODEL_TAG
 from elexirion_dagster.workspace import release
 from elexirion_dagster.yamlio import dump, load_file
 
@@ -43,14 +43,16 @@ run_launcher:
   config:
     preload: {json.dumps(PRELOAD)}
 
-# More than a hundred runs may wait for models at once, of one pipeline or of several; no pipeline and no model that a
-# run was given by its tag takes all places. Calls are limited apart from this, by ELEXIRION_RATES and budgets.
+# More than a hundred runs may wait for models at once, of one pipeline or of several. First runs leave places to
+# recoveries, and no pipeline takes all of theirs; no model that a run was given by its tag takes all places. Calls are
+# limited apart from this, by ELEXIRION_RATES and budgets.
 concurrency:
   runs:
-    max_concurrent_runs: 150
+    max_concurrent_runs: 170
     tag_concurrency_limits:
-      - {{key: {PIPELINE_TAG}, value: {{applyLimitPerUniqueValue: true}}, limit: 120}}
-      - {{key: {MODEL_TAG}, value: {{applyLimitPerUniqueValue: true}}, limit: 120}}
+      - {{key: {LANE_TAG}, value: {FIRST}, limit: 130}}
+      - {{key: {LANE_OF_TAG}, value: {{applyLimitPerUniqueValue: true}}, limit: 120}}
+      - {{key: {MODEL_TAG}, value: {{applyLimitPerUniqueValue: true}}, limit: 150}}
 
 # Sensors and schedules do not wait for one another, and submit the runs they ask for side by side. One thread is nearly
 # always with the sensor that looks for failures.

@@ -2,14 +2,17 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 
 from elexirion_dagster.dialects.load import Loaded
 from elexirion_dagster.errors import CAUSES, Cause, ElexirionError
 from elexirion_dagster.inputs import complete_inputs
 from elexirion_dagster.records import Json
 from elexirion_dagster.recovery.asked import Recovery, least
+from elexirion_dagster.recovery.bounds import MOST_LOSSES, counted, loss_pause_s, losses_in_row, most_recoveries
 from elexirion_dagster.recovery.derive import derived
-from elexirion_dagster.recovery.plan import RECOVER, Action, Failed, Launch, Plan, as_tag
+from elexirion_dagster.recovery.outage import Look, Outage, most_wait_s, outage, waited_s
+from elexirion_dagster.recovery.plan import KEY_TAG, RECOVER, Action, Failed, Launch, Plan, as_tag
 from elexirion_dagster.settings import Settings
 from elexirion_dagster.spec.changes import Change
 from elexirion_dagster.spec.children import pipeline_hash
@@ -21,6 +24,7 @@ from elexirion_dagster.store.failures.recoveries import Past
 from elexirion_dagster.tags import (
     CEILING_TAG,
     CHANGE_TAG,
+    LANE,
     MODEL_TAG,
     NO_MODEL,
     PART_TAG,
@@ -34,7 +38,9 @@ from elexirion_dagster.tags import (
 )
 
 CONTINUED: tuple[Cause, ...] = ("overloaded", "rate_limited", "timeout", "connection", "worker_lost")
-"""Causes after which a run is continued once as it was, where no rule says otherwise."""
+"""Causes after which a run is continued as it was, where no rule says otherwise: what failed may be well again."""
+_LOSSES_UNCHANGED = 3
+"""So many losses of workers are met by going on as it was, before smaller waves are tried."""
 PAUSE_S, LONGEST_PAUSE_S = 10.0, 900.0
 """How long `wait` pauses where the server gave no hint, and at most."""
 _REASON_CHARS = 200
@@ -56,6 +62,7 @@ class Situation:
     find: Find
     settings: Settings
     now: float
+    look: Look
 
     @property
     def pipeline(self) -> Pipeline:
@@ -68,21 +75,18 @@ class Situation:
         return Recovery.from_tags(self.failed.tags)
 
 
-def decide(failed: Failed, past: Past, *, find: Find, settings: Settings, now: float) -> Plan:
-    """What to do about a failure. Never raises for what a person must mend: that is a plan to park."""
+def decide(
+    failed: Failed, past: Past, *, find: Find, settings: Settings, now: float, look: Look = lambda _: None
+) -> Plan:
+    """What to do about a failure; `look` knows which models take no calls. What needs a person is a plan to park."""
     try:
         loaded = as_it_stood(failed, past, find)
-        plan = _chosen(Situation(failed, loaded, past, find, settings, now))
-        _check_bound(plan, past, loaded.pipeline)
+        at = Situation(failed, loaded, past, find, settings, now, look)
+        plan = _paused(at, _chosen(at))
+        _check_bound(plan, at)
     except ElexirionError as error:
         return Plan("park", str(error))
     return plan
-
-
-def most_recoveries(past: Past, pipeline: Pipeline) -> int:
-    """The bound of the root run: that of the pipeline which failed first."""
-    known = [line["max_recoveries"] for line in past.decided.values() if line.get("max_recoveries") is not None]
-    return int(known[0]) if known else pipeline.limits.max_recoveries
 
 
 def as_it_stood(failed: Failed, past: Past, find: Find) -> Loaded:
@@ -100,23 +104,67 @@ def as_it_stood(failed: Failed, past: Past, find: Find) -> Loaded:
     return loaded
 
 
-def _check_bound(plan: Plan, past: Past, pipeline: Pipeline) -> None:
-    most = most_recoveries(past, pipeline)
-    if plan.launches and past.launched + len(plan.launches) > most:
+def _check_bound(plan: Plan, at: Situation) -> None:
+    """Raises ParkedError when the plan would start more runs than may be. A wait for a provider counts for none."""
+    most, used = most_recoveries(at.past, at.pipeline), counted(at.failed, at.past)
+    needed = 0 if plan.awaits and most else len(plan.launches)
+    if needed and used + needed > most:
         raise ParkedError(
-            f"{past.launched} of {most} recoveries are used up, and to {plan.action} needs {len(plan.launches)} more",
+            f"{used} of {most} recoveries are used up, and to {plan.action} needs {needed} more",
             mend="Mend the cause, then start a new run; `limits: {max_recoveries: …}` is the bound.",
         )
 
 
+def _paused(at: Situation, plan: Plan) -> Plan:
+    """The plan after the pause that losses of workers in a row call for. Raises ParkedError after too many of them."""
+    losses = losses_in_row(at.failed, at.past)
+    if plan.launches and losses >= MOST_LOSSES:
+        raise ParkedError(
+            f"worker_lost: {losses} workers in a row died before anything new was in the journal",
+            mend="A step may need more memory than there is (the kernel's log says so), or end its own process. "
+            "Change that, then start a new run.",
+        )
+    pause_s = loss_pause_s(losses)
+    if not plan.launches or not pause_s:
+        return plan
+    reason = f"{plan.reason}; after {pause_s:g} s, as {losses} workers in a row were lost without anything new"
+    return replace(plan, reason=reason, due_at=max(plan.due_at or 0.0, at.now + pause_s))
+
+
 def _chosen(at: Situation) -> Plan:
-    """By the first rule for the cause that can still do something, else by the default policy."""
+    """By the first rule for the cause that can still do something, else by the default policy.
+
+    Where every model of a call is left alone by now, a rule that would ask them again comes after a wait for them.
+    """
+    down = outage(at.failed, at.past, at.look, at.now)
+    left_s = most_wait_s(at.past, at.pipeline) - waited_s(at.past, at.now)
     for index, rule in enumerate(at.pipeline.fallback):
         if at.failed.cause in rule.on and not _used(at, index, rule):
+            if down and left_s > 0 and _asks_the_same(rule):
+                break
             plan = _by_rule(at, rule)
             return replace(plan, rule=index, reason=f"{at.failed.cause}: fallback rule {index + 1}: {plan.reason}")
-    plan = _by_default(at)
+    plan = _waiting(at, down, left_s) if down and left_s > 0 else _by_default(at, down)
     return replace(plan, reason=f"{at.failed.cause}: {plan.reason}")
+
+
+def _asks_the_same(rule: Fallback) -> bool:
+    """Whether what the rule does needs the models that failed."""
+    other_model = rule.change is not None and rule.change.model is not None
+    return rule.action not in ("run", "park") and not other_model
+
+
+def _waiting(at: Situation, down: Outage, left_s: float) -> Plan:
+    """Go on when the models take calls again; how long that may take is bounded for the root run."""
+    due_at = min(down.ready_at, at.now + left_s)
+    when = f"{datetime.fromtimestamp(due_at, UTC):%H:%M:%S} UTC"
+    said = (
+        f"calls to {down.names} were refused, and are not any more"
+        if down.is_over
+        else (f"{down.names} takes no calls; look again at {when}, wait {left_s:.0f} s at most")
+    )
+    plan = _again(at, "wait", said)
+    return replace(plan, due_at=due_at, awaits=down.awaits, latest_at=at.now + left_s)
 
 
 def _used(at: Situation, index: int, rule: Fallback) -> bool:
@@ -140,24 +188,39 @@ def _by_rule(at: Situation, rule: Fallback) -> Plan:
         case "split":
             return _halves(at)
         case "wait":
-            pause_s = min(max(at.past.hints_s.get(at.failed.run, PAUSE_S), 0.0), LONGEST_PAUSE_S)
+            pause_s = _hint_s(at, PAUSE_S)
             return replace(_again(at, "wait", f"go on in {pause_s:g} s"), due_at=at.now + pause_s)
     return Plan("park", "left to a person")
 
 
-def _by_default(at: Situation) -> Plan:
+def _hint_s(at: Situation, default: float) -> float:
+    """How long the server wanted to be left alone."""
+    return min(max(at.past.hints_s.get(at.failed.run, default), 0.0), LONGEST_PAUSE_S)
+
+
+def _by_default(at: Situation, down: Outage | None) -> Plan:
+    """Go on as it was where that may help, else with an edit that fits the cause, else as it was after ever longer."""
     cause = at.failed.cause
     if cause not in CAUSES:
         return Plan("park", "no known cause")
     before = [line for line in at.past.decided.values() if line["cause"] == cause and line["action"] == "continue"]
-    if cause in CONTINUED and not before:
-        plan = _again(at, "continue", "no rule of its own; go on once as it was")
-        hint_s = at.past.hints_s.get(at.failed.run, 0.0)
-        return replace(plan, due_at=at.now + min(hint_s, LONGEST_PAUSE_S)) if hint_s > 0 else plan
+    most = _LOSSES_UNCHANGED if cause == "worker_lost" else 1
+    if cause in CONTINUED and len(before) < most and not down:
+        return _continued(at, _hint_s(at, 0.0))
     change = derived(at.pipeline, cause, at.recovery.change, at.settings, chosen=at.failed.tags.get(MODEL_TAG))
-    if change is None:
-        return Plan("park", "no rule of its own, and nothing that could be changed would help")
-    return changing(at, "derive", change)
+    if change is not None:
+        return changing(at, "derive", change)
+    if down:
+        return Plan("park", f"{down.names} took no calls, and all of limits.max_wait_s was waited for that")
+    if cause in CONTINUED:
+        longer_s = 0.0 if cause == "worker_lost" else PAUSE_S * 2 ** (len(before) - 1)
+        return _continued(at, max(_hint_s(at, 0.0), min(longer_s, LONGEST_PAUSE_S)))
+    return Plan("park", "no rule of its own, and nothing that could be changed would help")
+
+
+def _continued(at: Situation, pause_s: float) -> Plan:
+    plan = _again(at, "continue", "no rule of its own; go on as it was")
+    return replace(plan, due_at=at.now + pause_s) if pause_s > 0 else plan
 
 
 def changing(at: Situation, action: Action, change: Change) -> Plan:
@@ -194,8 +257,9 @@ def follow_up(failed: Failed, mark: str, job: str, reason: str, tags: Mapping[st
         TRIGGER_TAG: RECOVERED,
         "dagster/parent_run_id": failed.run,
         "dagster/root_run_id": failed.root_run,
+        KEY_TAG: f"{failed.run}:{mark}",
     }
-    return Launch(f"{failed.run}:{mark}", job, {**kept, **ours, **tags})
+    return Launch(f"{failed.run}:{mark}", job, {**kept, **ours, **LANE, **tags})
 
 
 def _halves(at: Situation) -> Plan:

@@ -10,6 +10,8 @@ from elexirion_dagster.records import Json
 
 Action = Literal["continue", "change", "run", "split", "wait", "derive", "park"]
 """`continue` goes on as it was; `derive` runs a document derived from the pipeline; the others are the language's."""
+KEY_TAG = "dagster/run_key"
+"""Dagster's tag for the key by which a run was started."""
 RECOVER = "recover"
 """The job that runs derived documents."""
 
@@ -43,7 +45,8 @@ class Launch:
 class Plan:
     """What is done after a failure, and why in words; `rule` is the index among the pipeline's `fallback`.
 
-    `due_at` is the moment from which on the runs are started (seconds since 1970); None: at once.
+    `due_at` is the moment from which on the runs are started (seconds since 1970); None: at once. With `awaits`, lists
+    of models, they are started once one model of each list takes calls again, and at `latest_at` in any case.
     """
 
     action: Action
@@ -54,6 +57,8 @@ class Plan:
     change: Mapping[str, Json] | None = None
     document: str | None = None
     """SHA-256 of a derived document."""
+    awaits: tuple[tuple[str, ...], ...] = ()
+    latest_at: float | None = None
 
     def to_json(self) -> dict[str, Json]:
         """As it stands in the journal."""
@@ -64,7 +69,10 @@ class Plan:
         """Read what `to_json` wrote."""
         launches = tuple(Launch(**launch) for launch in line["launches"])
         names = ("action", "reason", "rule", "due_at", "change", "document")
-        return cls(**{name: line[name] for name in names}, launches=launches)
+        awaits = tuple(tuple(models) for models in line.get("awaits") or ())  # lines of before have none
+        return cls(
+            **{name: line[name] for name in names}, launches=launches, awaits=awaits, latest_at=line.get("latest_at")
+        )
 
 
 def as_tag(value: Mapping[str, Json]) -> str:

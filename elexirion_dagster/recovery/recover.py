@@ -1,25 +1,34 @@
 """One failure from its cause to a plan that is in the journal; asked again about the same run, it says the same."""
 
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from elexirion_dagster.dialects.load import Loaded, load_any
-from elexirion_dagster.errors import ElexirionError, InputError
+from elexirion_dagster.errors import ElexirionError, InputError, StorageError
 from elexirion_dagster.records import Json
+from elexirion_dagster.recovery.bounds import most_recoveries
 from elexirion_dagster.recovery.candidates import derive, keep
-from elexirion_dagster.recovery.decide import Find, as_it_stood, decide, follow_up, most_recoveries
+from elexirion_dagster.recovery.decide import Find, as_it_stood, decide, follow_up
 from elexirion_dagster.recovery.derive import document_hash
-from elexirion_dagster.recovery.plan import Failed, Launch, Plan
+from elexirion_dagster.recovery.outage import most_wait_s
+from elexirion_dagster.recovery.plan import KEY_TAG, Failed, Launch, Plan
 from elexirion_dagster.recovery.report import write_report
 from elexirion_dagster.settings import Settings
 from elexirion_dagster.spec.changes import Change
+from elexirion_dagster.store.accounts.gates import Gates
+from elexirion_dagster.store.accounts.ledger_file import LedgerFile
 from elexirion_dagster.store.failures.recoveries import Past, past
-from elexirion_dagster.store.home import open_home
+from elexirion_dagster.store.home import Home, check_name, open_home, storage_error
 from elexirion_dagster.store.journal import JournalWriter
-from elexirion_dagster.tags import TENANT_TAG
+from elexirion_dagster.tags import RECOVERY_TAG, TENANT_TAG
+
+_LOCK_S = 60.0
 
 
 def finder(known: Mapping[str, Path], runnable: Collection[str] | None = None) -> Find:
@@ -37,21 +46,40 @@ def finder(known: Mapping[str, Path], runnable: Collection[str] | None = None) -
 
 
 def recover(failed: Failed, settings: Settings, known: Mapping[str, Path], find: Find | None = None) -> Plan:
-    """Decide what is done about a failed run, and record it. Raises StorageError when that cannot be kept."""
-    home, look = open_home(settings.home), find or finder(known)
-    before = past(home, failed.root_run)
-    if failed.run in before.decided:
-        return Plan.from_json(before.decided[failed.run])
-    plan = decide(failed, before, find=look, settings=settings, now=time.time())
-    if plan.action == "derive":
-        plan = _with_document(failed, plan, settings, known, look)
-    bound = _bound(failed, before, look)
-    if plan.action == "park":
-        write_report(home, failed, before, plan)
-    tenant = failed.tags.get(TENANT_TAG)
-    with JournalWriter(home, root_run=failed.root_run, run=failed.run, tenant=tenant) as journal:
-        journal.append("recovery", durable=True, **_line(failed), **plan.to_json(), max_recoveries=bound)
+    """Decide what is done about a failed run, and record it. Raises StorageError when that cannot be kept.
+
+    Of several processes that ask about one root run, one decides; the others get what it decided.
+    """
+    home, find = open_home(settings.home), find or finder(known)
+    with alone(home, failed.root_run), closing(LedgerFile(home)) as ledger:
+        before = past(home, failed.root_run)
+        if failed.run in before.decided:
+            return Plan.from_json(before.decided[failed.run])
+        look = Gates(ledger).look
+        plan = decide(failed, before, find=find, settings=settings, now=time.time(), look=look)
+        if plan.action == "derive":
+            plan = _with_document(failed, plan, settings, known, find)
+        if plan.action == "park":
+            write_report(home, failed, before, plan)
+        tenant = failed.tags.get(TENANT_TAG)
+        with JournalWriter(home, root_run=failed.root_run, run=failed.run, tenant=tenant) as journal:
+            bounds = _bounds(failed, before, find)
+            journal.append("recovery", durable=True, **_line(failed), **plan.to_json(), **bounds)
     return plan
+
+
+@contextmanager
+def alone(home: Home, root_run: str) -> Iterator[None]:
+    """Be the only one who decides about this root run."""
+    folder = home.journal / check_name(root_run)
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        with FileLock(folder / "recovery.lock", timeout=_LOCK_S, mode=0o600):
+            yield
+    except (OSError, Timeout) as error:
+        if isinstance(error, Timeout):
+            raise StorageError(f"another process has been deciding about {root_run} for {_LOCK_S:g} s") from error
+        raise storage_error(error, folder) from error
 
 
 def put_together(split: Failed, settings: Settings, find: Find) -> Launch:
@@ -79,11 +107,12 @@ def _with_document(failed: Failed, plan: Plan, settings: Settings, known: Mappin
     return replace(plan, document=document_hash(text))
 
 
-def _bound(failed: Failed, before: Past, find: Find) -> int | None:
+def _bounds(failed: Failed, before: Past, find: Find) -> dict[str, Json]:
     try:
-        return most_recoveries(before, find(failed.pipeline).pipeline)
+        pipeline = find(failed.pipeline).pipeline
     except ElexirionError:  # a pipeline that is gone bounds nothing more
-        return None
+        return {"max_recoveries": None, "max_wait_s": None}
+    return {"max_recoveries": most_recoveries(before, pipeline), "max_wait_s": most_wait_s(before, pipeline)}
 
 
 def _line(failed: Failed) -> dict[str, Json]:
@@ -93,4 +122,6 @@ def _line(failed: Failed) -> dict[str, Json]:
         "cause": failed.cause,
         "message": failed.message,
         "failed_at": failed.at,
+        "launch": failed.tags.get(KEY_TAG),
+        "recovery_of": failed.tags.get(RECOVERY_TAG),
     }

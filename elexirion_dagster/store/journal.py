@@ -10,6 +10,7 @@ A line is `{"v": 1, "kind": …, "ts": "…Z", "root_run": …, "run": …, …f
 | `intent` | call_id, path, request_hash, occurrence, attempt, provider, model, max_usd, max_tokens |
 | `reply` | call_id, path, request_hash, occurrence, provider, model, reply, prompt, inputs, prompt_version, cost_usd |
 | `call_failed` | call_id, path, request_hash, occurrence, attempt, provider, model, cause, message, prompt_version, status, usage, cost_usd, billed, retry_after_s |
+| `given_up` | path, models, cause, refused |
 | `tool_intent` | path, tool_use_id, name, arguments, occurrence |
 | `tool` | path, tool_use_id, name, arguments, occurrence, text, is_error |
 | `session` | path, session, max_tokens, seen |
@@ -24,12 +25,16 @@ A line is `{"v": 1, "kind": …, "ts": "…Z", "root_run": …, "run": …, …f
 | `feedback` | finding, pipeline, repo, fingerprint, path, tool, rule, verdict, reason, owner, expires, comment |
 | `outputs` | outputs |
 | `workspace` | path, kept |
-| `recovery` | pipeline, cause, message, failed_at, action, rule, reason, launches, due_at, change, document, max_recoveries |
+| `recovery` | pipeline, cause, message, failed_at, action, rule, reason, launches, due_at, change, document, max_recoveries, max_wait_s, awaits, latest_at, launch, recovery_of |
 | `adoption` | what, file |
 | `run_finished` | status, cause, message, duration_s, cost_usd |
 
 `run_finished` stands in a file of its own, `<run>.<status>.jsonl`, so that it is written once whoever sees the end first.
 `recovery` is what was decided about the failed run `run`; `launches` are the runs (key, job, tags) that it starts.
+Where it waits for providers, `awaits` has one list of models per call (one model of each must take calls again) and
+`latest_at` the moment at which the wait ends in any case. `launch` is the key by which the failed run itself was started,
+`recovery_of` the run that it went on with. `given_up` says that none of its `models` answered a call, for a cause that
+passes; `refused` that the circuit breaker kept it from being sent.
 `partial` is there only where calls are streamed to somebody who looks: lines of an answer as they come in, or a note of
 how long calls take; the `reply` is what counts. A `tool_intent` is there only for a tool that must not be used twice.
 `session` says which exchanges (ids) a call saw, `exchange` what it added (`turns`: role and text). `reply` is `reply_to_json`, `result` is `StepResult.to_json`, findings are `Finding.to_json`. Absent fields are unknown. A
@@ -74,6 +79,7 @@ Kind = Literal[
     "intent",
     "reply",
     "call_failed",
+    "given_up",
     "tool_intent",
     "tool",
     "session",

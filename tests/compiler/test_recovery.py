@@ -9,7 +9,8 @@ import dagster as dg
 import pytest
 from dagster._core.events import DagsterEvent, DagsterEventType
 
-from elexirion_dagster.compiler.recovery import recover_job, recovery_sensor
+from elexirion_dagster.compiler.derived_job import recover_job
+from elexirion_dagster.compiler.recovery import recovery_sensor
 from elexirion_dagster.definitions import write_report
 from elexirion_dagster.dialects.load import load_any
 from elexirion_dagster.execution.executor import thread_executor
@@ -17,6 +18,8 @@ from elexirion_dagster.recovery.candidates import candidate_file
 from elexirion_dagster.run import Run, RunInfo
 from elexirion_dagster.settings import Settings
 from elexirion_dagster.store.home import open_home
+from elexirion_dagster.store.journal import JournalWriter
+from elexirion_dagster.tags import ROOT_RUN_TAG
 
 PLAIN = "name: plain\nsteps:\n- {name: a, type: llm, prompt: go}\n"
 WAITS = "name: waits\nsteps:\n- {name: a, type: set, vars: {x: 1}}\nfallback:\n- {on: [worker_lost], wait: true}\n"
@@ -222,7 +225,7 @@ def test_recovering_runs_unasked(sensor):
 
 
 @pytest.fixture
-def ended(instance):
+def ended(instance, home_path):
     """Let a run that was asked for end well, or lose its worker."""
 
     def end(request, *, well=True):
@@ -235,6 +238,8 @@ def ended(instance):
             instance.report_dagster_event(event, run_id)
         else:
             begin(instance, run_id, request.job_name)
+            with JournalWriter(open_home(home_path), root_run=tags.get(ROOT_RUN_TAG, run_id), run=run_id) as journal:
+                journal.append("tool", path="each")  # it did something, so that nothing is paused
             instance.report_run_failed(run, "its worker ended without a word")
         return run_id
 

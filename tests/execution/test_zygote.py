@@ -48,7 +48,7 @@ def ask(folder, text):
 
 
 def order(**changes):
-    fields = {"run": RUN, "job": "none", "args": "{}", "cwd": "/", "environ": {}}
+    fields = {"run": RUN, "job": "none", "args": "{}", "cwd": "/", "nice": 0, "environ": {}}
     return json.dumps({**fields, **changes}).encode() + b"\n"
 
 

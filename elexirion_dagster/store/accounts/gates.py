@@ -77,6 +77,15 @@ class Gates:
         gate = _gate(rows, time.time())
         return gate is None or (not gate.ill and gate.shut_until <= time.time())
 
+    def look(self, model: str) -> Shut | None:
+        """Why a model takes no calls, or only one that finds out; None when it takes calls. Changes nothing."""
+        now = time.time()
+        gate = _gate(self._file.read(_SELECT, (model,)), now)
+        if gate is None or (not gate.ill and gate.shut_until <= now):
+            return None
+        probing = gate.probe_since is not None and gate.prober is not None and lives(gate.prober)
+        return Shut(gate.cause, gate.shut_since, gate.shut_until, gate.ill, probing)
+
     def _is_well(self, model: str) -> bool:
         """Whether nothing at all was written about a model a moment ago."""
         return self._well_until.get(model, 0.0) > time.monotonic()

@@ -23,6 +23,10 @@ class NoTurn(ElexirionError):  # noqa: N818  nothing went wrong with the call it
     """A call that was not sent, because its turn would not come in time."""
 
 
+class ClosedToCalls(NoTurn):
+    """The circuit breaker kept the call from being sent."""
+
+
 @dataclass(frozen=True, slots=True)
 class Patience:
     """How long a call may wait for its turn.
@@ -185,7 +189,7 @@ def _too_late(model: str, wait_s: float) -> NoTurn:
     )
 
 
-def _shut(model: str, shut: Shut) -> NoTurn:
+def _shut(model: str, shut: Shut) -> ClosedToCalls:
     until = f"{datetime.fromtimestamp(shut.until, UTC):%H:%M:%S} UTC"
     if shut.probing:
         why = f"{model} is ill ({shut.cause}), and one call is finding out whether it is well again"
@@ -193,4 +197,6 @@ def _shut(model: str, shut: Shut) -> NoTurn:
         why = f"{model} failed {FAILURES} times in a row or more ({shut.cause}) and is left alone until {until}"
     else:
         why = f"the server of {model} asked for no calls before {until} ({shut.cause})"
-    return NoTurn(why, cause=shut.cause, mend="Wait, raise `retry.max_s`, or list a further model under `model`.")
+    return ClosedToCalls(
+        why, cause=shut.cause, mend="Wait, raise `retry.max_s`, or list a further model under `model`."
+    )
