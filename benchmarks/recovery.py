@@ -1,7 +1,8 @@
 """From a failure to the first op of its recovery run, over failures of many causes; beside Dagster's own sensor.
 
-`python -m benchmarks.recovery [FAILURES] [BURST] [STOCK]`: so many failures one after the other, so many at once, and
-so many at once with a stock `run_failure_sensor` that returns a run request, on Dagster's default settings.
+`python -m benchmarks.recovery [FAILURES] [BURST] [QUEUED] [KILLS] [STOCK]`: so many failures one after the other, so
+many at once, a fifth as many failures as runs are queued behind them, each component killed so many times, and so many
+failures at once with a stock `run_failure_sensor` that returns a run request, on Dagster's default settings.
 """
 
 import json
@@ -17,17 +18,24 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import httpx
+from dagster import DagsterInstance
 
+from benchmarks.components import COMPONENTS, kill, launched
 from benchmarks.machine import machine
 from benchmarks.served import STOCK, Served, served
+from elexirion_dagster.compiler.starting import start_copy
 from elexirion_dagster.execution.workers import WORKERS, worker
 from elexirion_dagster.operations.rehearsal_server import variables
+from elexirion_dagster.recovery.plan import Launch
 from elexirion_dagster.rehearsal.script import Script
 from elexirion_dagster.rehearsal.server import RehearsalServer
 
-PAUSE_S = 3.0
+PAUSE_S, _BACK_S = 3.0, 90.0
+PLACES = 130
+"""How many first runs a new home lets work at once; further ones wait in the queue."""
 ASKS = """
 name: asks
 inputs: {mark: {type: string}}
@@ -38,6 +46,14 @@ fallback:
   - on: [overloaded, rate_limited, timeout, connection, auth, billing, model_not_found, refused, truncated,
          context_exceeded, malformed_output, command_failed, bad_input, worker_lost, unknown]
     change: {max_tokens: 500}
+"""
+SLOW = """
+name: slow
+inputs: {mark: {type: string}}
+retry: {max_attempts: 1}
+steps:
+  - {name: ask, type: llm, prompt: "<{{ inputs.mark }}>", output: {ok: boolean}}
+fallback: [{on: [truncated, worker_lost], change: {max_tokens: 500}}]
 """
 SLEEPS = """
 name: sleeps
@@ -88,8 +104,15 @@ FAULTS = (
     {"kind": "truncation"},
     {"kind": "malformed"},
 )
+SLOW_S = 4.0
+"""How long the model takes for an answer that will be cut off, while something else happens."""
+RESTS = """
+name: rests
+inputs: {mark: {type: string}}
+steps: [{name: rests, type: command, run: [sleep, '1']}]
+"""
 _TIMES = """
-{ runsOrError(limit: 1000) { ... on Runs { results { runId status endTime tags { key value }
+{ runsOrError(limit: 2000) { ... on Runs { results { runId status endTime tags { key value }
   stepStats { startTime } } } } }
 """
 
@@ -112,7 +135,7 @@ def times(up: Served, tag: str, runs: Sequence[str], within_s: float) -> dict[st
     """Seconds from the end of each failed run to the first op of the run that recovers it."""
     deadline = time.monotonic() + within_s
     while True:
-        rows = up.ask(_TIMES)["runsOrError"]["results"]
+        rows = rows_of(up)
         ended = {row["runId"]: row["endTime"] for row in rows if row["status"] == "FAILURE"}
         found = {}
         for row in rows:
@@ -125,11 +148,28 @@ def times(up: Served, tag: str, runs: Sequence[str], within_s: float) -> dict[st
         time.sleep(1)
 
 
-def ours(failures: int, burst: int) -> None:
+def rows_of(up: Served) -> list[dict[str, Any]]:
+    """All runs; asked again while the web server is not there."""
+    deadline = time.monotonic() + _BACK_S
+    while True:
+        try:
+            rows: list[dict[str, Any]] = up.ask(_TIMES)["runsOrError"]["results"]
+        except (AssertionError, ValueError, OSError, httpx.TransportError):
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.5)
+        else:
+            return rows
+
+
+def ours(failures: int, burst: int, queued: int, kills: int) -> None:
     marks = [f"mark-{number}" for number in range(failures + burst)]
+    slow = [f"slow-{number}" for number in range(queued // 5 + kills * (len(COMPONENTS) + 1))]
     faults = [{**FAULTS[number % len(FAULTS)], "match": f"<{mark}>", "times": 1} for number, mark in enumerate(marks)]
-    script = Script.model_validate({"answers": [{"data": {"ok": True}}], "faults": faults})
-    pipelines = {"asks": ASKS, "sleeps": SLEEPS, "breaks": BREAKS, "mends": MENDS}
+    faults += [{"kind": "truncation", "match": f"<{mark}>", "times": 1} for mark in slow]
+    answers = [{"match": "<slow-", "latency_ms": 1000 * SLOW_S, "data": {"ok": True}}, {"data": {"ok": True}}]
+    script = Script.model_validate({"answers": answers, "faults": faults})
+    pipelines = {"asks": ASKS, "sleeps": SLEEPS, "breaks": BREAKS, "mends": MENDS, "rests": RESTS, "slow": SLOW}
     with RehearsalServer(script) as server, served(pipelines, environ=variables(server.base_url)) as up:
         time.sleep(10)
         one_by_one, killed = isolated(up, marks[:failures])
@@ -139,7 +179,64 @@ def ours(failures: int, burst: int) -> None:
         at_once = [up.launch("asks", mark=mark) for mark in marks[failures:]]
         found = times(up, "elexirion/recovery_of", at_once, 300)
         shown(f"{burst} at once", list(found.values()), burst)
+        behind_a_queue(up, queued, slow)
+        for component in (*COMPONENTS, "worker"):
+            without(up, component, [slow.pop() for _ in range(kills)])
         print("causes met:", dict(Counter(causes(up.home))))
+
+
+def behind_a_queue(up: Served, queued: int, slow: list[str]) -> None:
+    """A fifth as many runs that fail, four of five by themselves and one by its worker's death, once so many wait."""
+    if not queued:
+        return
+    failing = [up.launch("slow", mark=slow.pop()) for _ in range(queued // 5)]
+    seed = up.launch("rests", mark="seed")
+    up.until([*failing, seed], ["STARTED", "SUCCESS", "FAILURE"], 60)
+    enqueue(up, seed, PLACES + queued)
+    waiting = sum(row["status"] == "QUEUED" for row in rows_of(up))
+    for run in failing[::5]:
+        kill_worker(up, run)
+    found = times(up, "elexirion/recovery_of", failing, 300)
+    shown(f"with {waiting} runs in the queue", list(found.values()), len(failing))
+    up.until([row["runId"] for row in rows_of(up)], ["SUCCESS", "FAILURE", "CANCELED"], 600)
+
+
+def enqueue(up: Served, seed: str, count: int) -> None:
+    """So many further runs like this one, faster than a web server takes them."""
+    with DagsterInstance.from_config(str(up.home / "dagster")) as instance:
+        run = instance.get_run_by_id(seed)
+        assert run is not None
+        for number in range(count):
+            start_copy(instance, run, Launch(f"queued:{number}", run.job_name, run.tags))
+
+
+def without(up: Served, component: str, slow: Sequence[str]) -> None:
+    """Kill the component while a run is at the call that will fail it, and launch another run."""
+    starts, goes_on = [], []
+    for mark in slow:
+        failing = launched(up, "slow", _BACK_S, mark=mark)
+        up.until([failing], ["STARTED"], 60)
+        at = time.time()
+        assert kill(up, component), component
+        run = launched(up, "rests", _BACK_S, mark=mark)
+        found = times(up, "elexirion/recovery_of", [failing], _BACK_S)
+        goes_on += found.values()
+        starts += [max(began(up, run) - at, 0.0)]
+        up.until([failing, run], ["SUCCESS", "FAILURE"], 60)
+        time.sleep(PAUSE_S)
+    shown(f"{component} killed, a failed run goes on", goes_on, len(slow))
+    print(f"{component} killed, a launched run starts {', '.join(f'{one:.1f}' for one in starts)} s after")
+
+
+def began(up: Served, run: str) -> float:
+    """When the first op of a run began."""
+    deadline = time.monotonic() + _BACK_S
+    while time.monotonic() < deadline:
+        row = next(one for one in rows_of(up) if one["runId"] == run)
+        if starts := [stats["startTime"] for stats in row["stepStats"] if stats["startTime"]]:
+            return float(min(starts))
+        time.sleep(0.5)
+    return float("inf")
 
 
 def isolated(up: Served, marks: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -148,7 +245,7 @@ def isolated(up: Served, marks: Sequence[str]) -> tuple[list[str], list[str]]:
     for number, mark in enumerate(marks):
         if number % 5 == 4:
             run = up.launch("sleeps")
-            kill(up, run)
+            kill_worker(up, run)
             killed.append(run)
         else:
             failing.append(up.launch("breaks") if number % 6 == 5 else up.launch("asks", mark=mark))
@@ -156,11 +253,11 @@ def isolated(up: Served, marks: Sequence[str]) -> tuple[list[str], list[str]]:
     return failing, killed
 
 
-def kill(up: Served, run: str) -> None:
-    up.until([run], ["STARTED"], 60)
+def kill_worker(up: Served, run: str) -> None:
+    up.until([run], ["STARTED", "FAILURE"], 60)
     pid = worker(up.home / "dagster" / WORKERS, run)
-    assert pid is not None
-    os.kill(pid, signal.SIGKILL)
+    if pid is not None:
+        os.kill(pid, signal.SIGKILL)
 
 
 def causes(home: Path) -> list[str]:
@@ -212,9 +309,10 @@ def free_port() -> int:
 
 
 def main() -> None:
-    failures, burst, stocked = (int(word) for word in (*sys.argv[1:4], *("30", "20", "5")[len(sys.argv) - 1 :]))
+    given = [int(word) for word in sys.argv[1:]]
+    failures, burst, queued, kills, stocked = given + [30, 20, 100, 2, 5][len(given) :]
     print(machine())
-    ours(failures, burst)
+    ours(failures, burst, queued, kills)
     if stocked:
         stock(stocked)
 
