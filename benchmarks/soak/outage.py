@@ -1,9 +1,9 @@
 """Providers that go away while many runs fail anyway: what comes of the runs.
 
 `python -m benchmarks.soak.outage [RUNS] [SHARE] [AWAY_S]`: so many root runs on one `elexirion up`, a share of them
-with a fault that outlasts the step's retries; meanwhile the rehearsal server is gone twice for AWAY_S seconds and answers 529
-to everything for two thirds of that. A run is lost where it neither came out well nor waits for its provider; nothing
-may be left to a person for a cause that passed.
+with a fault that outlasts the step's retries; meanwhile the rehearsal server is gone twice for AWAY_S seconds and
+answers 529 to everything for two thirds of that. A run is lost where it neither came out well nor waits for its
+provider; nothing may be left to a person for a cause that passed.
 """
 
 import random
@@ -55,7 +55,10 @@ KINDS: Mapping[str, Mapping[str, object]] = {
     "context": {"kind": "status", "status": 400, "message": "prompt is too long: 300000 tokens > 200000 maximum"},
     "401": {"kind": "status", "status": 401},
 }
-BAD_TEXT = "bad text"
+TIMES = dict.fromkeys(("truncated", "refused", "context", "401"), 1)
+"""Kinds that a call does not retry."""
+BAD_TEXT, CORRECTED = "bad text", 2
+"""A step corrects such an answer once."""
 STORM = Script.model_validate({"faults": [{"kind": "status", "status": 529}]})
 PASSING = ("overloaded", "rate_limited", "timeout", "connection", "worker_lost")
 _ASKING = 2
@@ -86,7 +89,7 @@ class Provider:
 
 
 def script(runs: int, share: float, dice: random.Random) -> tuple[Script, Counter[str]]:
-    """A fault for a share of the runs, in the first or the second step, as often as the step tries."""
+    """A fault for a share of the runs, in the first or the second step, as often as the step tries itself."""
     faults: list[dict[str, object]] = []
     answers: list[dict[str, object]] = []
     met: Counter[str] = Counter()
@@ -96,10 +99,10 @@ def script(runs: int, share: float, dice: random.Random) -> tuple[Script, Counte
         kind = dice.choice([*KINDS, BAD_TEXT])
         met[kind] += 1
         if kind == BAD_TEXT:
-            answers.append({"match": f"two <{number}>", "text": "neither true nor false", "times": ATTEMPTS})
+            answers.append({"match": f"two <{number}>", "text": "neither true nor false", "times": CORRECTED})
         else:
             place = dice.choice(["one", "two"])
-            faults.append({**KINDS[kind], "match": f"{place} <{number}>", "times": ATTEMPTS})
+            faults.append({**KINDS[kind], "match": f"{place} <{number}>", "times": TIMES.get(kind, ATTEMPTS)})
     answers += [{"match": "two <", "data": {"ok": True}}, {"text": "fine"}]
     return Script.model_validate({"answers": answers, "faults": faults}), met
 

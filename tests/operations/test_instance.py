@@ -56,7 +56,8 @@ def test_the_written_settings_let_more_than_a_hundred_runs_of_one_pipeline_and_m
         limits = instance.get_concurrency_config().run_queue_config
         assert limits.max_concurrent_runs > 100
         assert {limit["key"]: limit["limit"] > 100 for limit in limits.tag_concurrency_limits} == {
-            "elexirion/pipeline": True,
+            "elexirion/lane": True,
+            "elexirion/lane_of": True,
             "elexirion/model": True,
         }
         assert type(instance.run_launcher).__name__ == "WarmRunLauncher"

@@ -69,14 +69,17 @@ def test_each_cause_has_an_edit_of_its_own_and_the_generic_job_runs_it(house, ca
     assert derived.fallback == ()
 
 
-def test_a_second_loss_of_the_worker_makes_smaller_waves_and_a_third_smaller_ones(house):
-    first, _ = house("worker_lost")
-    assert first.action == "continue"
-    second, derived = house("worker_lost", "two", first.launches[0].tags)
-    assert second.change == {"max_parallel": 4, "batch_size": 4}
+def test_a_fourth_loss_of_the_worker_makes_smaller_waves_and_a_fifth_smaller_ones(house):
+    plan, tags = None, {}
+    for number in range(3):
+        plan, _ = house("worker_lost", str(number) if number else "root", tags)
+        assert plan.action == "continue"
+        tags = plan.launches[0].tags
+    fourth, derived = house("worker_lost", "four", tags)
+    assert fourth.change == {"max_parallel": 4, "batch_size": 4}
     assert derived.steps[0].max_parallel == 4
-    third, _ = house("worker_lost", "three", second.launches[0].tags)
-    assert third.change == {"max_parallel": 2, "batch_size": 2}
+    fifth, _ = house("worker_lost", "five", fourth.launches[0].tags)
+    assert fifth.change == {"max_parallel": 2, "batch_size": 2}
 
 
 def test_edits_add_up_and_the_document_has_them_all(house):

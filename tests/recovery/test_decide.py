@@ -11,7 +11,6 @@ from elexirion_dagster.recovery.plan import Failed
 from elexirion_dagster.recovery.recover import recover
 from elexirion_dagster.run import Run, RunInfo
 from elexirion_dagster.settings import Settings
-from elexirion_dagster.store.failures.recoveries import past
 from elexirion_dagster.store.home import open_home
 from elexirion_dagster.store.journal import JournalWriter
 from elexirion_dagster.tags import CHANGE_TAG, PART_TAG, RECOVERY_TAG, ROOT_RUN_TAG
@@ -43,8 +42,8 @@ class House:
     def known(self):
         return {file.stem: file for file in self.folder.glob("*.yaml")}
 
-    def fail(self, cause, pipeline="main", *, begins=True, tags=(), at_work=None, **inputs):
-        """Fail as the run that the last plan started, or as the root run."""
+    def fail(self, cause, pipeline="main", *, begins=True, tags=(), at_work=None, progresses=False, **inputs):
+        """Fail as the run that the last plan started, or as the root run; after it journaled something new, or not."""
         run = self.root if not self.count else f"run{self.count}"
         self.count += 1
         if begins:
@@ -52,8 +51,14 @@ class House:
 
             loaded = load_any(self.known[pipeline], self.known)
             Run(loaded.pipeline, RunInfo(run, self.root, inputs, dict(tags), "test"), self.settings).close()
+        if progresses:
+            self.journal(run, "reply", path="ask")
         failed = Failed(run, self.root, pipeline, cause, "it broke", time.time(), inputs, dict(tags), at_work)
         return recover(failed, self.settings, self.known)
+
+    def journal(self, run, kind, **fields):
+        with JournalWriter(open_home(self.settings.home), root_run=self.root, run=run) as journal:
+            journal.append(kind, **fields)
 
     def report(self, run="root"):
         return (self.settings.home / "reports" / run / "parked.md").read_text(encoding="utf-8")
@@ -86,18 +91,29 @@ def test_a_run_is_started_as_its_own_pipeline_with_the_tags_it_had(house):
     (launch,) = house.fail("connection", tags={"team": "a", "dagster/run_key": "x", ".dagster/y": "z"}).launches
     assert launch.job == "main"
     assert launch.tags["team"] == "a"
-    assert "dagster/run_key" not in launch.tags
+    assert launch.tags["dagster/run_key"] == launch.key == "root:1"
     assert ".dagster/y" not in launch.tags
 
 
 @pytest.mark.parametrize("cause", ["overloaded", "rate_limited", "timeout", "connection", "worker_lost"])
-def test_without_a_rule_passing_causes_are_continued_once_and_then_left_to_a_person(house, cause):
+def test_without_a_rule_passing_causes_are_continued_within_the_bound_and_then_left_to_a_person(house, cause):
     house.write("main", PLAIN)
-    first = house.fail(cause)
-    assert first.action == "continue"
-    second = house.fail(cause, tags=first.launches[0].tags)
-    assert (second.action, second.launches) == ("park", ())
-    assert f"{cause}: continue" in house.report("run1").replace("(", "").replace(")", "")
+    tags = {}
+    for _ in range(3):
+        plan = house.fail(cause, tags=tags, progresses=True)
+        assert plan.action == "continue"
+        tags = plan.launches[0].tags
+    last = house.fail(cause, tags=tags, progresses=True)
+    assert (last.action, last.launches) == ("park", ())
+    assert "3 of 3 recoveries are used up" in last.reason
+    assert f"{cause}: continue" in house.report("run3").replace("(", "").replace(")", "")
+
+
+def test_the_pauses_before_a_passing_cause_is_tried_again_grow(house):
+    house.write("main", PLAIN + "limits: {max_recoveries: 20}\n")
+    pauses = [house.fail("overloaded").due_at for _ in range(4)]
+    assert pauses[0] is None
+    assert [round(at - time.time(), -1) for at in pauses[1:]] == [10, 20, 40]
 
 
 @pytest.mark.parametrize(
@@ -224,7 +240,6 @@ def test_asked_again_about_the_same_run_the_plan_is_the_same_and_stands_once_in_
     failed = Failed("root", "root", "main", "timeout", None, time.time(), {}, {})
     assert recover(failed, house.settings, house.known) == plan
     home = open_home(house.settings.home)
-    assert past(home, "root").launched == 1
     texts = [file.read_text(encoding="utf-8") for file in home.journal.glob("root/*.jsonl")]
     assert sum(text.count('"kind":"recovery"') for text in texts) == 1
 
