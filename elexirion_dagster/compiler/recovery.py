@@ -12,7 +12,7 @@ from dagster._core.events import DagsterEventType
 from dagster._core.scheduler.instigation import InstigatorType
 
 from elexirion_dagster.compiler.derived_job import Known
-from elexirion_dagster.compiler.ends import root_of
+from elexirion_dagster.compiler.ends import record_end, root_of
 from elexirion_dagster.compiler.failed_runs import failed_run, is_recoverable, request
 from elexirion_dagster.compiler.kept import kept_instance
 from elexirion_dagster.compiler.parts import split_run
@@ -27,6 +27,7 @@ from elexirion_dagster.settings import Settings
 from elexirion_dagster.store.accounts.gates import Gates
 from elexirion_dagster.store.accounts.ledger_file import LedgerFile
 from elexirion_dagster.store.home import open_home
+from elexirion_dagster.tags import PIPELINE_TAG
 
 _BATCH = 200
 _AGAIN_S = 15.0
@@ -84,15 +85,17 @@ class _Tick:
     def recovered(self, run: dg.DagsterRun) -> list[dg.RunRequest]:
         """The runs to start after this one failed; one that cannot be recovered must not hold up those after it."""
         try:
-            plan = self.waiting.pop(run.run_id, None) or self._decided(run)
+            known = self.waiting.pop(run.run_id, None)
+            plan = known or self._decided(run)
             again_at = self._again_at(plan)
             self.told.append(f"{run.run_id}: {plan.action}")
-            if again_at is not None:
-                self.cursor.waiting[run.run_id] = again_at
-                if plan.awaits:  # looked at often, and the journal says the same each time
-                    self.waiting[run.run_id] = plan
-                return []
-            return self._started(run, plan.launches)
+            if again_at is None:
+                return self._started(run, plan.launches)
+            self.cursor.waiting[run.run_id] = again_at
+            if plan.awaits:  # looked at often, and the journal says the same each time
+                self.waiting[run.run_id] = plan
+            if known is None:
+                kept_instance(self.context).report_engine_event(f"recovery waits: {plan.reason}", run)
         except StorageError as error:  # a full disk: nothing could be decided, so it is asked again
             self.cursor.waiting[run.run_id] = time.time() + _AGAIN_S
             self.told.append(f"{run.run_id}: {error}")
@@ -152,6 +155,8 @@ def recover_now(instance: dg.DagsterInstance, run_id: str, settings: Settings, k
     run = instance.get_run_by_id(run_id)
     if run is not None and run.status in AT_WORK and reap(instance, run):
         run = instance.get_run_by_id(run_id)
+        if run is not None and PIPELINE_TAG in run.tags:
+            record_end(instance, run, settings)
     if run is None or run.status is not dg.DagsterRunStatus.FAILURE or not is_recoverable(run) or _is_off(instance):
         return
     failed, find = failed_run(instance, run, settings), finder(known)

@@ -66,6 +66,8 @@ def show(beginning: str, settings: Settings) -> Shown:
     names = ("pipeline", "cause", "message", "action", "reason", "change", "launches", "due_at", "max_recoveries")
     line = past(home, root_run).decided[run]
     fields = {"run": run, "root_run": root_run, **{name: line[name] for name in names}}
+    if line.get("awaits"):
+        fields |= {name: line[name] for name in ("awaits", "latest_at", "max_wait_s")}
     return Shown(fields, *(file.read_text(encoding="utf-8") if file.exists() else None for file in (report, document)))
 
 

@@ -180,6 +180,11 @@ def m007_tenants(connection: "duckdb.DuckDBPyConnection") -> None:
         connection.execute(_TENANT_OF_SCANS.format(table=table))
 
 
+def m008_waits(connection: "duckdb.DuckDBPyConnection") -> None:
+    """Know which recoveries wait for a provider."""
+    connection.execute(recovery_tables.WAITS)
+
+
 MIGRATIONS: tuple[Callable[["duckdb.DuckDBPyConnection"], None], ...] = (
     m001_tables,
     m002_views,
@@ -188,6 +193,7 @@ MIGRATIONS: tuple[Callable[["duckdb.DuckDBPyConnection"], None], ...] = (
     m005_learning,
     m006_nights,
     m007_tenants,
+    m008_waits,
 )
 
 

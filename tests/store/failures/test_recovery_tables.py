@@ -24,7 +24,7 @@ def write(home):
     return append
 
 
-def decided(write, run, *, cause="timeout", action="continue", launches=1, root="root", at=None):
+def decided(write, run, *, cause="timeout", action="continue", launches=1, root="root", at=None, **more):
     write(
         run,
         "recovery",
@@ -41,6 +41,7 @@ def decided(write, run, *, cause="timeout", action="continue", launches=1, root=
         change=None,
         document=None,
         max_recoveries=3,
+        **more,
     )
 
 
@@ -121,3 +122,15 @@ def test_the_whole_is_as_its_worst_part():
     parts = [Health("queue", "runs", "healthy", ""), Health("provider", "a", "degraded", "")]
     assert worst(parts) == "degraded"
     assert worst([]) == "healthy"
+
+
+def test_a_wait_for_a_provider_lasts_until_its_run_begins_and_is_a_layer_of_its_own(home, write):
+    decided(write, "root", action="wait", awaits=[["fake/m"]], at=datetime.now(UTC).timestamp() - 7)
+    decided(write, "other", action="wait")
+    ingest(home)
+    times = "SELECT run, waited_s, awaits FROM recovery_times ORDER BY run"
+    assert query(home, times).rows == (("other", 0.0, None), ("root", None, '[["fake/m"]]'))
+    write("two", "run_started", pipeline="main", recovery_of="root")
+    ingest(home)
+    assert query(home, "SELECT waited_s < 5 FROM recovery_times WHERE run = 'root'").rows == ((True,),)
+    assert query(home, "SELECT layer, times FROM layers").rows == (("recovery", 1), ("wait", 1))
