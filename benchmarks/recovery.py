@@ -104,6 +104,8 @@ FAULTS = (
     {"kind": "truncation"},
     {"kind": "malformed"},
 )
+FILLED_S = 20
+"""How long the runs work that fill all places, so that others wait in the queue."""
 SLOW_S = 4.0
 """How long the model takes for an answer that will be cut off, while something else happens."""
 RESTS = """
@@ -111,6 +113,7 @@ name: rests
 inputs: {mark: {type: string}}
 steps: [{name: rests, type: command, run: [sleep, '1']}]
 """
+FILLS = f"name: fills\nsteps: [{{name: rests, type: command, run: [sleep, '{FILLED_S}']}}]\n"
 _TIMES = """
 { runsOrError(limit: 2000) { ... on Runs { results { runId status endTime tags { key value }
   stepStats { startTime } } } } }
@@ -169,7 +172,15 @@ def ours(failures: int, burst: int, queued: int, kills: int) -> None:
     faults += [{"kind": "truncation", "match": f"<{mark}>", "times": 1} for mark in slow]
     answers = [{"match": "<slow-", "latency_ms": 1000 * SLOW_S, "data": {"ok": True}}, {"data": {"ok": True}}]
     script = Script.model_validate({"answers": answers, "faults": faults})
-    pipelines = {"asks": ASKS, "sleeps": SLEEPS, "breaks": BREAKS, "mends": MENDS, "rests": RESTS, "slow": SLOW}
+    pipelines = {
+        "asks": ASKS,
+        "sleeps": SLEEPS,
+        "breaks": BREAKS,
+        "mends": MENDS,
+        "rests": RESTS,
+        "slow": SLOW,
+        "fills": FILLS,
+    }
     with RehearsalServer(script) as server, served(pipelines, environ=variables(server.base_url)) as up:
         time.sleep(10)
         one_by_one, killed = isolated(up, marks[:failures])
@@ -190,7 +201,7 @@ def behind_a_queue(up: Served, queued: int, slow: list[str]) -> None:
     if not queued:
         return
     failing = [up.launch("slow", mark=slow.pop()) for _ in range(queued // 5)]
-    seed = up.launch("rests", mark="seed")
+    seed = up.launch("fills")
     up.until([*failing, seed], ["STARTED", "SUCCESS", "FAILURE"], 60)
     enqueue(up, seed, PLACES + queued)
     waiting = sum(row["status"] == "QUEUED" for row in rows_of(up))
