@@ -128,6 +128,7 @@ FENCES: dict[str, set[str]] = {
         "component",
         "optimizer_assets",
         "web.dagster_ui",
+        "web.code_server_client",
     },
     "dagster_webserver": {"web.dagster_ui"},
     "dagster_graphql": {"web"},

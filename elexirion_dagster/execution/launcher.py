@@ -132,6 +132,20 @@ class WarmRunLauncher(DefaultRunLauncher):
             return CheckRunHealthResult(WorkerStatus.FAILED, "its worker ended without a word")
         return CheckRunHealthResult(WorkerStatus.RUNNING, run_worker_id=str(pid))
 
+    def left_behind(self, run: dg.DagsterRun) -> bool:
+        """Whether no process works on a run that was started, or will; asked when nothing here starts any more.
+
+        A run of the user's own terminal is never left behind: `elexirion resume` goes on with it.
+        """
+        match claimed(self._workers, run.run_id):
+            case "warm":
+                return worker(self._workers, run.run_id) is None
+            case "elsewhere":
+                return self._health_of_others(run).status is WorkerStatus.FAILED
+            case None if run.status is dg.DagsterRunStatus.STARTING and not is_launching(self._workers, run.run_id):
+                return leave(self._workers, run.run_id)
+        return False
+
     def _was_abandoned(self, run: dg.DagsterRun) -> bool:
         """Whether the process that took the run from the queue died before it had a worker for it."""
         if run.status is not dg.DagsterRunStatus.STARTING or is_launching(self._workers, run.run_id):

@@ -4,8 +4,8 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from types import FrameType, TracebackType
@@ -27,6 +27,7 @@ class Group:
         self._needed: set[str] = set()
         self._started: dict[str, float] = {}
         self._starts: dict[str, Callable[[], None]] = {}
+        self._due: dict[str, float] = {}
 
     def start(self, name: str, command: Sequence[str], *, needed: bool = True, inherits: Sequence[int] = ()) -> None:
         """Start a program in a process group of its own, so that this process decides when it ends.
@@ -47,10 +48,10 @@ class Group:
         )
 
     def ended(self) -> tuple[str, int] | None:
-        """The first needed program that has ended, with its exit code."""
+        """The first needed program that has ended and is not to be started again, with its exit code."""
         for name, process in self._processes.items():
             code = process.poll()
-            if code is not None and name in self._needed:
+            if code is not None and name in self._needed and name not in self._due:
                 return name, code
         return None
 
@@ -58,14 +59,20 @@ class Group:
         """How long ago a program was started."""
         return time.monotonic() - self._started[name]
 
-    def again(self, name: str) -> None:
-        """Start a program anew; what is left of it is ended first."""
+    def again(self, name: str, *, after_s: float = 0.0) -> None:
+        """Start a program anew, after a pause during a `wait`; what is left of it is ended at once."""
         _signal_group(self._processes[name], signal.SIGTERM)
         with suppress(subprocess.TimeoutExpired):
             self._processes[name].wait(_GRACE_S)
         _signal_group(self._processes[name], signal.SIGKILL)
         self._processes[name].wait()
-        self._starts[name]()
+        self._due[name] = time.monotonic() + after_s
+        self._start_due()
+
+    def _start_due(self) -> None:
+        for name in [name for name, at in self._due.items() if at <= time.monotonic()]:
+            del self._due[name]
+            self._starts[name]()
 
     def is_busy(self, name: str) -> bool:
         """Whether a program has programs of its own under way."""
@@ -81,6 +88,7 @@ class Group:
             if until():
                 return None
             time.sleep(_LOOK_S)
+            self._start_due()
         return ended
 
     def __enter__(self) -> Self:
@@ -92,8 +100,12 @@ class Group:
         self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
     ) -> None:
         """Ask all of them to end and kill what is left of their groups; a further Ctrl-C does not cut this short."""
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_IGN)
+        with undisturbed():
+            self._end()
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _end(self) -> None:
         # As a terminal would: runs under way end their children. What a script starts in the background ignores Ctrl-C,
         # and so do the programs that it starts.
         word = signal.SIGTERM if self._before[signal.SIGINT] is signal.SIG_IGN else signal.SIGINT
@@ -105,7 +117,16 @@ class Group:
                 process.wait(max(0.0, deadline - time.monotonic()))
             _signal_group(process, signal.SIGKILL)
             process.wait()
-        for number, handler in self._before.items():
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Finish the block whatever signal asks this process to stop."""
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
             signal.signal(number, handler)
 
 

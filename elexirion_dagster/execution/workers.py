@@ -164,6 +164,15 @@ def warm(folder: Path) -> list[str]:
     return [run for run in runs if claimed(folder, run) == "warm" and worker(folder, run) is not None]
 
 
+def any_since(folder: Path, moment: float) -> bool:
+    """Whether a run was claimed or launched since a moment (seconds since 1970)."""
+    for file in folder.glob("*"):
+        with suppress(FileNotFoundError):
+            if file.stat().st_mtime >= moment:
+                return True
+    return False
+
+
 def prune(folder: Path, before: float) -> int:
     """Remove the files of runs that nobody works on, last changed before this time; returns their bytes."""
     freed = 0

@@ -1,6 +1,7 @@
 """The Dagster web server and daemon over this home's instance."""
 
 import fcntl
+import math
 import os
 import shutil
 import socket
@@ -16,8 +17,8 @@ from typing import NoReturn
 from elexirion_dagster.configuration import check_settings
 from elexirion_dagster.dialects.lookup import find_all
 from elexirion_dagster.errors import ElexirionError, InputError
-from elexirion_dagster.execution.processes import Group
-from elexirion_dagster.execution.workers import WORKERS, end, warm
+from elexirion_dagster.execution.processes import Group, undisturbed
+from elexirion_dagster.execution.workers import WORKERS, any_since, end, warm
 from elexirion_dagster.execution.zygote import command as zygote_command
 from elexirion_dagster.operations.instance import PRELOAD, dagster_environment, init, workspace_file
 from elexirion_dagster.operations.opened import open_instance, read_all
@@ -31,12 +32,13 @@ LOCATIONS = ("elexirion_dagster", "optimizer_assets")
 _RUNTIME = "code server of elexirion_dagster"
 _READY_S = 120
 _LIVED_S = 60
-_DEATHS = 20
-"""What is killed more often, each time before it has lived so long, is not started again."""
+_KILLS, _EXITS = 20, 5
+"""What is killed, or exits by itself, more often, each time before it has lived so long, is not started again."""
+_LONGEST_PAUSE_S = 30
 
 
 def serve(settings: Settings, *, port: int, say: Callable[[str], None]) -> NoReturn:
-    """Run both until the user stops them (KeyboardInterrupt). ElexirionError when one of them ends by itself."""
+    """Run both until the user stops them (KeyboardInterrupt). ElexirionError when one of them ends again and again."""
     check_settings(settings)
     home = _opened(settings, say)
     if _taken(port):
@@ -45,7 +47,7 @@ def serve(settings: Settings, *, port: int, say: Callable[[str], None]) -> NoRet
     with (
         _alone(home) as lock,
         tempfile.TemporaryDirectory(prefix="elexirion-") as folder,  # a socket's path may have about 100 characters
-        _ending_runs(home),
+        _ending_runs(home, settings),
         Group(environment, cwd=Path.cwd()) as group,
     ):
         _claim(settings, say)
@@ -56,19 +58,16 @@ def serve(settings: Settings, *, port: int, say: Callable[[str], None]) -> NoRet
         say(f"starting Dagster on http://{HOST}:{port} (instance {home.dagster}); Ctrl-C ends it")
         for name, command in servers.items():
             group.start(name, command, inherits=[lock])
-        _wait_until(lambda: all(map(_listens, sockets.values())), group)  # who finds no server looks again after long
+        keep = _Keeping(group, settings, say)
+        # who finds no server looks again after long
+        keep.running(until=lambda: all(map(_listens, sockets.values())), within_s=_READY_S)
         for name, command in programs.items():
             group.start(name, command, inherits=[lock])
-        _wait_until(lambda: _taken(port), group)
+        keep.running(until=lambda: _taken(port), within_s=_READY_S)
         if _taken(port):
             say(f"ready: http://{HOST}:{port}")
-        name, code = _tend(group, settings, say)
-    ended = f"ended by itself with exit code {code}" if code >= 0 else f"was killed by signal {-code} again and again"
-    raise ElexirionError(
-        f"the {name} {ended}",
-        cause="command_failed",
-        mend="Its last lines above say why; mend that and start again.",
-    )
+        keep.running(until=lambda: False, within_s=math.inf)
+    raise AssertionError("programs are kept running until they are stopped")
 
 
 def _code_servers(sockets: Mapping[str, Path]) -> dict[str, list[str]]:
@@ -94,26 +93,48 @@ def _programs(port: int, workspace: Path) -> dict[str, list[str]]:
     }
 
 
-def _tend(group: Group, settings: Settings, say: Callable[[str], None]) -> tuple[str, int]:
-    """Keep them running until one ends by itself; returns its name and exit code.
+class _Keeping:
+    """Keeps the programs of a group running.
 
-    What is killed from outside is started again, and the runtime's code server when the pipelines have changed.
+    What ends is started again, after a pause that grows where it exits by itself, and so is the runtime's code server
+    when the pipelines have changed.
     """
-    deaths: dict[str, int] = {}
-    seen = _pipelines(settings)
-    while True:
-        ended = group.wait(lambda: _pipelines(settings) != seen and not group.is_busy(_RUNTIME))  # noqa: B023 - called here
-        if ended is None:
-            say("the pipelines have changed; reading them again")
-            seen = _pipelines(settings)
-            group.again(_RUNTIME)
-            continue
-        name, code = ended
-        deaths[name] = 1 if group.seconds(name) > _LIVED_S else deaths.get(name, 0) + 1
-        if code >= 0 or deaths[name] > _DEATHS:
-            return ended
-        say(f"the {name} was killed by signal {-code}; starting it again")
-        group.again(name)
+
+    def __init__(self, group: Group, settings: Settings, say: Callable[[str], None]) -> None:
+        self._group = group
+        self._settings = settings
+        self._say = say
+        self._deaths: dict[str, int] = {}
+        self._seen = _pipelines(settings)
+
+    def running(self, *, until: Callable[[], bool], within_s: float) -> None:
+        """Keep them running until something holds or the time is over. ElexirionError when one ends too often."""
+        deadline = time.monotonic() + within_s
+        while True:
+            ended = self._group.wait(lambda: self._have_changed() or until() or time.monotonic() > deadline)
+            if ended is not None:
+                self._start_again(*ended)
+            elif self._have_changed():
+                self._say("the pipelines have changed; reading them again")
+                self._seen = _pipelines(self._settings)
+                self._group.again(_RUNTIME)
+            else:
+                return
+
+    def _have_changed(self) -> bool:
+        return _pipelines(self._settings) != self._seen and not self._group.is_busy(_RUNTIME)
+
+    def _start_again(self, name: str, code: int) -> None:
+        deaths = 1 if self._group.seconds(name) > _LIVED_S else self._deaths.get(name, 0) + 1
+        self._deaths[name] = deaths
+        how = f"exited with code {code}" if code >= 0 else f"was killed by signal {-code}"
+        if deaths > (_EXITS if code >= 0 else _KILLS):
+            message = f"the {name} {how}, {deaths} times in a row"
+            mend = "Its last lines above say why. Remove the reason, then run `elexirion up` again."
+            raise ElexirionError(message, cause="command_failed", mend=mend)
+        pause_s = min(2 ** (deaths - 1), _LONGEST_PAUSE_S) if code >= 0 else 0
+        self._say(f"the {name} {how}; starting it again" + (f" in {pause_s} s" if pause_s else ""))
+        self._group.again(name, after_s=pause_s)
 
 
 def _pipelines(settings: Settings) -> dict[Path, int]:
@@ -144,12 +165,22 @@ def _alone(home: Home) -> Iterator[int]:
 
 
 @contextmanager
-def _ending_runs(home: Home) -> Iterator[None]:
-    """End the runs of warm workers, which are in sessions of their own, once nothing starts further ones."""
+def _ending_runs(home: Home, settings: Settings) -> Iterator[None]:
+    """End the runs of warm workers, which are in sessions of their own, once nothing starts further ones.
+
+    What was started and has no process after that is cancelled. Runs in the queue stay there for the next time.
+    """
+    folder, began = home.dagster / WORKERS, time.time()
     try:
         yield
     finally:
-        end(home.dagster / WORKERS, warm(home.dagster / WORKERS))
+        with undisturbed():
+            end(folder, at_work := warm(folder))
+            if at_work or any_since(folder, began):
+                # Dagster takes 1.5 s to import (measured); where no run was started it is not needed.
+                from elexirion_dagster.operations.left import cancel_left  # noqa: PLC0415
+
+                cancel_left(settings)
 
 
 def _opened(settings: Settings, say: Callable[[str], None]) -> Home:
@@ -168,13 +199,6 @@ def _claim(settings: Settings, say: Callable[[str], None]) -> None:
     say(f"one machine serves {home.path}: runs work on {this_host().name} only")
     if before is not None:
         say(f"the machine {before.name} served the instance until now; runs fail there from now on")
-
-
-def _wait_until(look: Callable[[], bool], group: Group) -> None:
-    """Wait, but not for ever and not for what has ended."""
-    deadline = time.monotonic() + _READY_S
-    while time.monotonic() < deadline and group.ended() is None and not look():
-        time.sleep(0.1)
 
 
 def _listens(path: Path) -> bool:

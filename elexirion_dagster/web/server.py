@@ -13,6 +13,7 @@ import uvicorn
 
 from elexirion_dagster.errors import ElexirionError
 from elexirion_dagster.settings import Settings
+from elexirion_dagster.web.code_server_client import wait_for_code_servers
 from elexirion_dagster.web.dagster_ui import dagster_app, set_up_logs
 from elexirion_dagster.web.guard import MOST_FRAME_BYTES, Guard
 
@@ -26,6 +27,7 @@ def main(arguments: Sequence[str]) -> int:
         sys.stderr.write(f"{error}\n")
         return 2
     set_up_logs()
+    wait_for_code_servers()
     with dagster_app(given.workspace, path_prefix=given.path_prefix, read_only=given.read_only) as app:
         guard = Guard(app, hosts=hosts, path_prefix=given.path_prefix)
         uvicorn.run(guard, host=given.host, port=given.port, log_level="warning", ws_max_size=MOST_FRAME_BYTES)
