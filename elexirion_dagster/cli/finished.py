@@ -15,11 +15,17 @@ if TYPE_CHECKING:
 _ROWS = 30
 _SHOWN_CHARS = 4_000
 _FILE_WIDTH = 180
-_STYLES = {"succeeded": "bold green", "failed": "bold red", "cancelled": "bold yellow"}
+STYLES = {
+    "succeeded": "bold green",
+    "failed": "bold red",
+    "lost": "bold red",
+    "cancelled": "bold yellow",
+}
+"""How the states of runs look."""
 
 
 def as_record(finished: "Finished") -> dict[str, Json]:
-    """The run as a JSON object: run, status, cause, message, outputs, reports, worktree."""
+    """The run as a JSON object: run, status, cause, message, outputs, reports, worktree, resume."""
     return {
         "run": finished.run,
         "status": finished.status,
@@ -28,7 +34,18 @@ def as_record(finished: "Finished") -> dict[str, Json]:
         "outputs": finished.outputs,
         "reports": {kind: str(path) for kind, path in finished.reports.items()},
         "worktree": None if finished.worktree is None else str(finished.worktree),
+        "resume": None if finished.status == "succeeded" else resume_command(finished.run),
     }
+
+
+def resume_command(run: str) -> str:
+    """What goes on with a run that did not succeed."""
+    return f"elexirion resume {run}"
+
+
+def announce(run: str) -> None:
+    """Say on standard error which run begins, for whoever finds its terminal after it was killed."""
+    click.echo(f"run {run}; if it is interrupted, resume it with: {resume_command(run)}", err=True)
 
 
 def wide() -> Console:
@@ -53,9 +70,12 @@ def show_finished(finished: "Finished") -> None:
     else:
         for name, value in finished.outputs.items():
             click.echo(f"{click.style(name, bold=True)}: {_short(value)}")
-    console.print(f"run {finished.run} [{_STYLES[finished.status]}]{finished.status}[/]")
+    console.print(f"run {finished.run} [{STYLES[finished.status]}]{finished.status}[/]")
     if finished.message and finished.status != "succeeded":
         Console(stderr=True).print(finished.message, markup=False, highlight=False, soft_wrap=True)
+    if finished.status != "succeeded":
+        resume = f"resume it with: {resume_command(finished.run)}"
+        Console(stderr=True).print(resume, markup=False, highlight=False, soft_wrap=True)
     for kind, path in finished.reports.items():
         console.print(f"  {kind:5} {path}", highlight=False, soft_wrap=True)
     if finished.worktree is not None:

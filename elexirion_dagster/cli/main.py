@@ -17,6 +17,9 @@ from elexirion_dagster.errors import ElexirionError
 COMMANDS: Mapping[str, tuple[str, str]] = {
     "scan": ("scan.scan", "Analyze what changed in a repository or folder and write a report."),
     "run": ("runs.run", "Run a pipeline with its inputs as KEY=VALUE."),
+    "resume": ("runs.resume", "Go on with a run that was killed, cancelled or failed."),
+    "runs": ("history.runs", "The newest runs: status, cause, duration, cost."),
+    "show": ("history.show", "Explain one run: what it did, why it ended, what to do next."),
     "tour": ("runs.tour", "See a retry, a typed answer and a failover; the model is a script."),
     "rehearse": ("rehearsals.rehearse", "Run a pipeline whose models are a script: no key, no cost."),
     "rehearsal-server": ("rehearsals.rehearsal_server", "Play a script to any client until Ctrl-C."),

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from elexirion_dagster.cli.exits import REFUSED, run_exit_code
-from elexirion_dagster.cli.finished import as_record, show_finished, wide
+from elexirion_dagster.cli.finished import announce, as_record, show_finished, wide
 from elexirion_dagster.cli.live import shown
 from elexirion_dagster.cli.options import AS_JSON, MODEL, STREAM, WITHOUT_MODEL, Options, options
 from elexirion_dagster.errors import InputError
@@ -87,6 +87,7 @@ def _scanned(found: scans.Scan, chosen: Options, settings: Settings) -> "Finishe
     run_id = str(uuid.uuid4())
     if not chosen.as_json:
         click.echo(model_note(found.pipeline, {}, chosen.model, settings), err=True)
+        announce(run_id)
     if note := isolation_note(found.pipeline, {}, settings):
         click.secho(note, err=True, bold=True)
     journal = settings.home / "journal" / run_id

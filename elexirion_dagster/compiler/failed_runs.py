@@ -13,7 +13,7 @@ from elexirion_dagster.recovery.plan import RECOVER, Failed, Launch
 from elexirion_dagster.redact import Redactor
 from elexirion_dagster.settings import Settings
 from elexirion_dagster.spec.partitioning import BATCH
-from elexirion_dagster.tags import CLI, PIPELINE_TAG, SCAN_TAG, TRIGGER_TAG
+from elexirion_dagster.tags import OF_TERMINAL, PIPELINE_TAG, SCAN_TAG, TRIGGER_TAG
 
 DERIVED_OP = "derived"
 """The one op of the job that runs derived documents."""
@@ -21,7 +21,7 @@ DERIVED_OP = "derived"
 
 def is_recoverable(run: dg.DagsterRun) -> bool:
     """Whether the run is of a pipeline and not of a terminal, where a person decides."""
-    return PIPELINE_TAG in run.tags and run.tags.get(TRIGGER_TAG) != CLI
+    return PIPELINE_TAG in run.tags and run.tags.get(TRIGGER_TAG) not in OF_TERMINAL
 
 
 def failed_run(instance: dg.DagsterInstance, run: dg.DagsterRun, settings: Settings) -> Failed:

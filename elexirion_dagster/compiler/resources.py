@@ -18,7 +18,7 @@ from elexirion_dagster.spec.children import NO_PIPELINES, Pipelines, sandboxes
 from elexirion_dagster.spec.partitioning import BATCH
 from elexirion_dagster.spec.pipeline import Pipeline
 from elexirion_dagster.store.hub import check_instance
-from elexirion_dagster.tags import FIRST, LANE_OF_TAG, LANE_TAG, PIPELINE_TAG, RECOVERED, TRIGGER_TAG
+from elexirion_dagster.tags import FIRST, LANE_OF_TAG, LANE_TAG, PIPELINE_TAG, RECOVERED, RESUMED, TRIGGER_TAG
 
 RUN = "run"
 """Key of the resource; execution/executor.py calls its `cancel()`."""
@@ -121,9 +121,9 @@ def info_of(context: dg.InitResourceContext, wanted: Wanted) -> RunInfo:
 
 
 def _trigger(run: dg.DagsterRun) -> str:
-    """What started the run; a re-execution inherits the tag of the run that it goes on with, a recovery has its own."""
+    """What started the run; a re-execution in the UI inherits the tag of the run that it goes on with."""
     given = run.tags.get(TRIGGER_TAG, "dagster")
-    return given if run.parent_run_id is None or given == RECOVERED else "dagster"
+    return given if run.parent_run_id is None or given in (RECOVERED, RESUMED) else "dagster"
 
 
 def run_tags(pipeline: Pipeline) -> dict[str, str]:

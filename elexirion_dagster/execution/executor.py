@@ -33,7 +33,7 @@ from dagster._core.storage.compute_log_manager import CapturedLogContext, Comput
 from dagster._core.storage.local_compute_log_manager import IO_TYPE_EXTENSION, LocalComputeLogManager
 from dagster._utils.error import serializable_error_info_from_exc_info
 
-from elexirion_dagster.tags import CLI, TRIGGER_TAG
+from elexirion_dagster.execution.workers import WORKERS, claimed
 
 MAX_CONCURRENT = 16
 RUN_RESOURCE = "run"
@@ -119,7 +119,7 @@ def _capture_logs(stack: ExitStack, job_context: PlanExecutionContext, plan: Exe
 
     In the user's terminal it stays there: Dagster's helpers of the capture would answer Ctrl-C with tracebacks.
     """
-    if is_of_terminal(job_context.dagster_run):
+    if is_of_terminal(job_context.instance, job_context.run_id):
         return
     logs = job_context.instance.compute_log_manager
     key = logs.build_log_key_for_run(job_context.run_id, create_compute_log_file_key())  # type: ignore[no-untyped-call]
@@ -147,9 +147,9 @@ def _kept(logs: LocalComputeLogManager, key: Sequence[str]) -> Iterator[Captured
     Path(logs.complete_artifact_path(key)).touch()  # type: ignore[no-untyped-call]
 
 
-def is_of_terminal(run: dg.DagsterRun) -> bool:
-    """Whether the run works in the user's terminal; a re-execution from the UI inherits the tag, not the terminal."""
-    return run.tags.get(TRIGGER_TAG) == CLI and run.parent_run_id is None
+def is_of_terminal(instance: dg.DagsterInstance, run_id: str) -> bool:
+    """Whether the run works in the user's terminal: `elexirion run` and `resume` claim theirs as such."""
+    return not instance.is_ephemeral and claimed(Path(instance.root_directory) / WORKERS, run_id) == "terminal"
 
 
 class _Loop:

@@ -200,7 +200,7 @@ class WarmRunLauncher(DefaultRunLauncher):
             "run": run.run_id,
             "job": run.job_name,
             "args": args.get_command_args()[-1],
-            "cwd": _folder_of(origin),
+            "cwd": folder_of(origin),
             "environ": dict(os.environ),
             "nice": _NICE if RECOVERY_TAG in run.tags else _NICER,
         }
@@ -295,7 +295,7 @@ def _environment_of(executable: str) -> Path | None:
     return next((place.resolve() for place in places), None)
 
 
-def _folder_of(origin: JobPythonOrigin) -> str:
+def folder_of(origin: JobPythonOrigin) -> str:
     """The folder that a run works in: the one its code was loaded in, else the one of this process."""
     return getattr(origin.repository_origin.code_pointer, "working_directory", None) or str(Path.cwd())
 

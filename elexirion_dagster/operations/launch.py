@@ -11,7 +11,7 @@ from dagster._core.execution.api import execute_run
 from dagster._utils.interrupts import capture_interrupts
 
 from elexirion_dagster.codebase.selection import Batch
-from elexirion_dagster.compiler.ends import record_end
+from elexirion_dagster.compiler.ends import record_end, root_of
 from elexirion_dagster.compiler.ops import OUTPUTS
 from elexirion_dagster.definitions import job_of_file
 from elexirion_dagster.errors import Cause
@@ -24,7 +24,7 @@ from elexirion_dagster.reports.json_report import load
 from elexirion_dagster.reports.report import Report
 from elexirion_dagster.settings import Settings
 from elexirion_dagster.spec.partitioning import BATCH
-from elexirion_dagster.tags import CLI, TRIGGER_TAG
+from elexirion_dagster.tags import CLI, FILE_TAG, FOLDER_TAG, TEST_STEPS_TAG, TRIGGER_TAG
 
 LOCATION = "elexirion_dagster"
 
@@ -54,25 +54,27 @@ def execute(
     settings: Settings,
     test_steps: bool = False,
     batch: Batch | None = None,
+    parent: dg.DagsterRun | None = None,
     before: Callable[[dg.DagsterInstance], None] = lambda _instance: None,
 ) -> Finished:
     """Run the pipeline in `file` to its end. Being interrupted ends its children and marks the run cancelled.
 
     What looks like a secret in the inputs or tags is masked before anything is stored. `batch` is what a run with
-    partitions is to scan. `before` is called with the instance first.
+    partitions is to scan. `parent` is the run that this one goes on with. `before` is called with the instance first.
     """
     with capture_interrupts(), open_instance(settings) as (home, instance):
         before(instance)
         job = job_of_file(file, settings, test_steps=test_steps)
         redactor = Redactor(secrets=settings.secrets())
-        ours = {TRIGGER_TAG: CLI, ".dagster/repository": f"__repository__@{LOCATION}"}
-        run = instance.create_run_for_job(
-            job_def=job,
-            run_id=run_id,
-            run_config={**without_secrets(inputs, redactor), **({BATCH: batch.to_json()} if batch else {})},
-            tags={**job.tags, **redactor.tree(dict(tags)), **ours},
-        )
-        with working_on(home.dagster / WORKERS, run_id):
+        with working_on(home.dagster / WORKERS, run_id):  # first: a run without a worker counts as lost
+            run = instance.create_run_for_job(
+                job_def=job,
+                run_id=run_id,
+                run_config={**without_secrets(inputs, redactor), **({BATCH: batch.to_json()} if batch else {})},
+                tags={**job.tags, **_origin(file, test_steps=test_steps), **redactor.tree(dict(tags))},
+                parent_run_id=None if parent is None else parent.run_id,
+                root_run_id=None if parent is None else root_of(parent),
+            )
             execute_run(InMemoryJob(job), run, instance)
         ended = instance.get_run_by_id(run_id)
         if ended is None:
@@ -81,13 +83,25 @@ def execute(
         outputs = _outputs(Path(instance.storage_directory()) / run_id)
     files = _reports(home.report(run_id))
     report = load(files["json"].read_text(encoding="utf-8")) if "json" in files else None
-    worktree = home.workspace(run_id) if (home.workspace(run_id) / ".git").is_file() else None
+    workspace = home.workspace(root_of(ended))
+    worktree = workspace if (workspace / ".git").is_file() else None
     return Finished(run_id, status, cause, message, outputs, report, files, worktree)
 
 
 def _reports(folder: Path) -> dict[str, Path]:
     """The report files of a run by kind."""
     return {file.suffix[1:]: file for file in sorted(folder.iterdir())} if folder.is_dir() else {}
+
+
+def _origin(file: Path, *, test_steps: bool) -> dict[str, str]:
+    """The tags that say where a run of a terminal came from."""
+    return {
+        TRIGGER_TAG: CLI,
+        FILE_TAG: str(file.absolute()),
+        FOLDER_TAG: str(Path.cwd()),
+        ".dagster/repository": f"__repository__@{LOCATION}",
+        **({TEST_STEPS_TAG: "yes"} if test_steps else {}),
+    }
 
 
 def _outputs(storage: Path) -> dict[str, Json]:

@@ -1,7 +1,9 @@
-"""Runs under way: what they are doing, and how to end one."""
+"""Runs: all there are, what those under way are doing, and how to end one."""
 
 import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import dagster as dg
 import psutil
@@ -11,9 +13,14 @@ from elexirion_dagster.compiler.ends import root_of
 from elexirion_dagster.errors import InputError
 from elexirion_dagster.execution.workers import GRACE_S, WORKERS, worker
 from elexirion_dagster.operations.following import Following, State
+from elexirion_dagster.operations.lineage import ENDED, state_of
+from elexirion_dagster.operations.lineage import State as RunState
 from elexirion_dagster.operations.opened import open_instance
+from elexirion_dagster.records import Json
 from elexirion_dagster.settings import Settings
+from elexirion_dagster.store.database import ingest, query
 from elexirion_dagster.store.home import Home
+from elexirion_dagster.tags import PIPELINE_TAG, TRIGGER_TAG
 
 _UNDER_WAY = [
     dg.DagsterRunStatus.QUEUED,
@@ -23,6 +30,82 @@ _UNDER_WAY = [
     dg.DagsterRunStatus.CANCELING,
 ]
 _LOOK_S = 0.1
+_PAGE = 200
+_OF_RUNS = """
+SELECT run, cause, message, trigger, calls, run_costs.cost_usd FROM runs LEFT JOIN run_costs USING (root_run, run)
+WHERE list_contains(?, run)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """One run. `root_run` is the run that it goes on with, itself when it goes on with none.
+
+    `cause` and `message` say why it failed. `cost_usd` is None where nothing was asked or a price is not known.
+    """
+
+    run: str
+    root_run: str
+    pipeline: str
+    status: RunState
+    cause: str | None
+    message: str | None
+    trigger: str
+    created_at: datetime
+    started_at: datetime | None
+    seconds: float | None
+    calls: int
+    cost_usd: float | None
+
+
+def listed(settings: Settings, *, status: RunState | None, pipeline: str | None, limit: int) -> list[Listed]:
+    """The newest runs of pipelines, newest first."""
+    with open_instance(settings) as (home, instance):
+        found: list[tuple[dg.RunRecord, RunState]] = []
+        for record in _records(instance, status, pipeline):
+            state = state_of(home, instance, record.dagster_run)
+            if status in (None, state):
+                found.append((record, state))
+            if len(found) == limit:
+                break
+    ingest(home)
+    return described(home, found)
+
+
+def described(home: Home, runs: Sequence[tuple[dg.RunRecord, RunState]]) -> list[Listed]:
+    """These runs with what the tables know of them; the journal's news must have been loaded."""
+    rows = query(home, _OF_RUNS, [[record.dagster_run.run_id for record, _ in runs]])
+    known = {row[0]: dict(zip(rows.columns, row, strict=True)) for row in rows.rows}
+    return [_listed(record, state, known.get(record.dagster_run.run_id, {})) for record, state in runs]
+
+
+def _records(instance: dg.DagsterInstance, status: RunState | None, pipeline: str | None) -> Iterator[dg.RunRecord]:
+    """The runs that may have this status, newest first, read page by page."""
+    statuses = None if status is None else [ENDED[status]] if status in ENDED else _UNDER_WAY
+    wanted = dg.RunsFilter(statuses=statuses, tags={PIPELINE_TAG: pipeline} if pipeline else None)
+    cursor = None
+    while page := instance.get_run_records(wanted, limit=_PAGE, cursor=cursor):
+        yield from (record for record in page if PIPELINE_TAG in record.dagster_run.tags)
+        cursor = page[-1].dagster_run.run_id
+
+
+def _listed(record: dg.RunRecord, state: RunState, known: dict[str, Json]) -> Listed:
+    run, lost = record.dagster_run, state == "lost"
+    end = record.end_time or (time.time() if state == "running" else None)
+    return Listed(
+        run=run.run_id,
+        root_run=root_of(run),
+        pipeline=run.tags[PIPELINE_TAG],
+        status=state,
+        cause="worker_lost" if lost else known.get("cause"),
+        message="its process ended without a word" if lost else known.get("message"),
+        trigger=known.get("trigger") or run.tags.get(TRIGGER_TAG, "dagster"),
+        created_at=record.create_timestamp.astimezone(UTC),
+        started_at=datetime.fromtimestamp(record.start_time, UTC) if record.start_time else None,
+        seconds=round(end - record.start_time, 3) if end and record.start_time else None,
+        calls=known.get("calls") or 0,
+        cost_usd=known.get("cost_usd"),
+    )
 
 
 @dataclass(frozen=True, slots=True)

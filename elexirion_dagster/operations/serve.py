@@ -35,6 +35,7 @@ _LIVED_S = 60
 _KILLS, _EXITS = 20, 5
 """What is killed, or exits by itself, more often, each time before it has lived so long, is not started again."""
 _LONGEST_PAUSE_S = 30
+_UP_LOCK = "up.lock"
 
 
 def serve(settings: Settings, *, port: int, say: Callable[[str], None]) -> NoReturn:
@@ -146,13 +147,29 @@ def _pipelines(settings: Settings) -> dict[Path, int]:
     return found
 
 
+def is_served(home: Home) -> bool:
+    """Whether an `elexirion up`, or a program that one started, is at work on this home."""
+    try:
+        descriptor = os.open(home.dagster / _UP_LOCK, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    else:
+        return False
+    finally:
+        os.close(descriptor)
+
+
 @contextmanager
 def _alone(home: Home) -> Iterator[int]:
     """Hold the home's lock; two daemons on one instance would start every run twice.
 
     The programs that are started inherit it, so that it also holds while one of them has outlived `elexirion up`.
     """
-    descriptor = os.open(home.dagster / "up.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    descriptor = os.open(home.dagster / _UP_LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

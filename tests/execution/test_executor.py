@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import dagster as dg
 import executor_jobs as jobs
@@ -6,8 +7,8 @@ import pytest
 from dagster._core.execution.api import ReexecutionOptions, execute_run_iterator
 
 from elexirion_dagster.compiler.ends import how_it_ended
+from elexirion_dagster.execution import workers
 from elexirion_dagster.execution.executor import is_of_terminal
-from elexirion_dagster.tags import CLI, TRIGGER_TAG
 
 
 @pytest.fixture
@@ -142,10 +143,12 @@ def test_a_run_that_is_marked_for_cancelling_elsewhere_ends_as_cancelled(run, in
     assert jobs.Hold.current.closed
 
 
-@pytest.mark.parametrize(
-    ("tags", "parent", "expected"),
-    [({TRIGGER_TAG: CLI}, None, True), ({}, None, False), ({TRIGGER_TAG: CLI}, "another", False)],
-)
-def test_only_a_run_begun_in_a_terminal_belongs_to_it(tags, parent, expected):
-    run = dg.DagsterRun(job_name="job", tags=tags, parent_run_id=parent, root_run_id=parent)
-    assert is_of_terminal(run) is expected
+def test_a_run_belongs_to_the_terminal_that_claimed_it(instance):
+    folder = Path(instance.root_directory) / workers.WORKERS
+    assert not is_of_terminal(instance, "one")
+    with workers.working_on(folder, "one"):
+        assert is_of_terminal(instance, "one")
+    workers.leave(folder, "one")  # a re-execution of it in the UI
+    assert not is_of_terminal(instance, "one")
+    with dg.DagsterInstance.ephemeral() as elsewhere:
+        assert not is_of_terminal(elsewhere, "one")
