@@ -24,6 +24,7 @@ from elexirion_dagster.reports.json_report import load
 from elexirion_dagster.reports.report import Report
 from elexirion_dagster.settings import Settings
 from elexirion_dagster.spec.partitioning import BATCH
+from elexirion_dagster.store.home import Home
 from elexirion_dagster.tags import CLI, FILE_TAG, FOLDER_TAG, TEST_STEPS_TAG, TRIGGER_TAG
 
 LOCATION = "elexirion_dagster"
@@ -79,13 +80,21 @@ def execute(
         ended = instance.get_run_by_id(run_id)
         if ended is None:
             raise dg.DagsterInvariantViolationError(f"run {run_id} is gone from the instance")
-        status, cause, message = record_end(instance, ended, settings)
+        end = record_end(instance, ended, settings)
         outputs = _outputs(Path(instance.storage_directory()) / run_id)
-    files = _reports(home.report(run_id))
+    return _finished(home, ended, end, outputs)
+
+
+def _finished(
+    home: Home, run: dg.DagsterRun, end: tuple[str, Cause | None, str | None], outputs: Mapping[str, Json]
+) -> Finished:
+    """The ended run with what it left in the home."""
+    status, cause, message = end
+    files = _reports(home.report(run.run_id))
     report = load(files["json"].read_text(encoding="utf-8")) if "json" in files else None
-    workspace = home.workspace(root_of(ended))
+    workspace = home.workspace(root_of(run))
     worktree = workspace if (workspace / ".git").is_file() else None
-    return Finished(run_id, status, cause, message, outputs, report, files, worktree)
+    return Finished(run.run_id, status, cause, message, outputs, report, files, worktree)
 
 
 def _reports(folder: Path) -> dict[str, Path]:

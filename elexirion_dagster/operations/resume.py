@@ -68,7 +68,7 @@ class Resumable:
             for name, text in self.run.tags.items()
             if not name.startswith((".", "dagster/")) and name not in (RECOVERY_TAG, REASON_TAG)
         }
-        inputs = dict(self.run.run_config)
+        inputs: dict[str, Json] = dict(self.run.run_config)
         batch = inputs.pop(BATCH, None) if self.loaded.pipeline.partitions is not None else None
         return execute(
             self.file,
