@@ -13,10 +13,13 @@ from functools import partial
 from typing import Any
 from urllib.parse import parse_qsl
 
+from starlette.concurrency import run_in_threadpool
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from elexirion_dagster.errors import InputError
 from elexirion_dagster.hosts import Host, Origin
+from elexirion_dagster.redact import Redactor
+from elexirion_dagster.web.masking import masked_request
 from elexirion_dagster.web.mutations import has_mutation
 
 MOST_BODY_BYTES = 10_000_000
@@ -42,13 +45,17 @@ class Refusal:
 
 
 class Guard:
-    """An ASGI application that hands on to `app` what passes its checks.
+    """An ASGI application that hands on to `app` what passes its checks, without the secrets that it would store.
 
-    `hosts` are names that the server has beside the loopback ones, `path_prefix` is where `app` serves its paths.
+    `hosts` are names that the server has beside the loopback ones, `path_prefix` is where `app` serves its paths,
+    `redactor` knows the secrets.
     """
 
-    def __init__(self, app: ASGIApp, *, hosts: Collection[str] = (), path_prefix: str = "") -> None:
+    def __init__(
+        self, app: ASGIApp, *, redactor: Redactor, hosts: Collection[str] = (), path_prefix: str = ""
+    ) -> None:
         self._app = app
+        self._redactor = redactor
         self._hosts = frozenset(hosts)
         self._path_prefix = path_prefix
 
@@ -67,15 +74,28 @@ class Guard:
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         refusal = self._wrong_server(scope) or self._wrong_page(scope) or self._wrong_form(scope)
         if refusal is None and scope["method"] == "POST":
-            body = await _read(receive) if _length(scope) <= MOST_BODY_BYTES else None
-            if body is None:
+            events = await _read(receive) if _length(scope) <= MOST_BODY_BYTES else None
+            if events is None:
                 refusal = Refusal(413, f"The body has more than {MOST_BODY_BYTES:,} bytes. Send a smaller request.")
             else:
-                receive = _Replayed(body, receive)
+                try:
+                    events = await self._without_secrets(scope, events)
+                except InputError as error:
+                    refusal = Refusal(400, str(error))
+                else:
+                    receive = _Replayed(events, receive)
         if refusal is None:
             await self._app(scope, receive, send)
         else:
             await _refuse(refusal, send)
+
+    async def _without_secrets(self, scope: Scope, events: list[Message]) -> list[Message]:
+        """The events of a body, with masks for secrets in what GraphQL mutations ask Dagster to store."""
+        if self._path(scope) != _GRAPHQL or events[-1]["type"] != "http.request":
+            return events
+        body = b"".join(event.get("body", b"") for event in events)
+        masked = await run_in_threadpool(_masked, body, self._redactor)
+        return events if masked is None else [{"type": "http.request", "body": masked, "more_body": False}]
 
     async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         refusal = self._wrong_server(scope) or self._wrong_page(scope)
@@ -204,6 +224,21 @@ def _wrong_frame(message: Message) -> tuple[int, str] | None:
         return _POLICY_VIOLATION, "Send JSON objects whose payload is an object with the query as a string."
     refusal = _wrong_documents([query])
     return None if refusal is None else (_POLICY_VIOLATION, refusal.text.split("\n")[0][:120])
+
+
+def _masked(body: bytes, redactor: Redactor) -> bytes | None:
+    """The body of a GraphQL request without secrets; None where it stays as it is.
+
+    Raises InputError for what is no request, and for a mutation that cannot be looked through.
+    """
+    try:
+        read = json.loads(body)
+    except (ValueError, RecursionError):  # which Dagster refuses
+        return None
+    if not isinstance(read, dict):
+        raise InputError("The body is not a JSON object.", mend="Send an object with `query` and `variables`.")
+    shown, places = masked_request(read, redactor)
+    return json.dumps(shown).encode() if places else None
 
 
 def _wrong_documents(documents: Iterable[str]) -> Refusal | None:

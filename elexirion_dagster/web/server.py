@@ -12,6 +12,7 @@ from pathlib import Path
 import uvicorn
 
 from elexirion_dagster.errors import ElexirionError
+from elexirion_dagster.redact import Redactor
 from elexirion_dagster.settings import Settings
 from elexirion_dagster.web.code_server_client import wait_for_code_servers
 from elexirion_dagster.web.dagster_ui import dagster_app, set_up_logs
@@ -22,14 +23,15 @@ def main(arguments: Sequence[str]) -> int:
     """Serve until a signal comes; the exit code."""
     given = _parser().parse_args(arguments)
     try:
-        hosts = Settings.from_env(os.environ).hosts
+        settings = Settings.from_env(os.environ)
     except ElexirionError as error:
         sys.stderr.write(f"{error}\n")
         return 2
     set_up_logs()
     wait_for_code_servers()
     with dagster_app(given.workspace, path_prefix=given.path_prefix, read_only=given.read_only) as app:
-        guard = Guard(app, hosts=hosts, path_prefix=given.path_prefix)
+        redactor = Redactor(secrets=settings.secrets())
+        guard = Guard(app, redactor=redactor, hosts=settings.hosts, path_prefix=given.path_prefix)
         uvicorn.run(guard, host=given.host, port=given.port, log_level="warning", ws_max_size=MOST_FRAME_BYTES)
     return 0
 
