@@ -17,10 +17,14 @@ REPOSITORY = Path(__file__).parents[2]
 LEARNED = "Look twice."
 
 _NAMES = """{ repositoriesOrError { ... on RepositoryConnection { nodes { location { name } jobs { name }
-    schedules { name scheduleState { status ticks(limit: 9) { ...tick } } }
-    sensors { name sensorState { status ticks(limit: 9) { ...tick } } }
-    assetNodes { assetKey { path } partitionKeys } } } } }
-    fragment tick on InstigationTick { timestamp status runIds skipReason error { message } }"""
+    schedules { name scheduleState { status } } sensors { name sensorState { status } }
+    assetNodes { assetKey { path } partitionKeys } } } } }"""
+_TICKS = """query Ticks($repository: RepositorySelector!, $since: Float!) {
+    schedules: schedulesOrError(repositorySelector: $repository) { ... on Schedules { results { name
+        state: scheduleState { ticks(afterTimestamp: $since) { ...tick } } } } }
+    sensors: sensorsOrError(repositorySelector: $repository) { ... on Sensors { results { name
+        state: sensorState { ticks(afterTimestamp: $since) { ...tick } } } } } }
+    fragment tick on InstigationTick { status runIds skipReason error { message } }"""
 
 
 @dataclass(frozen=True)
@@ -32,25 +36,24 @@ class Served:
     server: RehearsalServer
 
     def names(self) -> dict[str, Record]:
-        """What each location has by name; assets with their partitions, schedules and sensors with their ticks."""
+        """What each location has by name: jobs, assets with their partitions, schedules and sensors, which are on."""
         found = {}
         for node in self.ui.ask(_NAMES)["repositoriesOrError"]["nodes"]:
-            instigators = [
-                (one["name"], one[f"{kind}State"]) for kind in ("schedule", "sensor") for one in node[f"{kind}s"]
-            ]
+            instigators = {one["name"]: one["scheduleState"]["status"] for one in node["schedules"]}
+            instigators |= {one["name"]: one["sensorState"]["status"] for one in node["sensors"]}
             found[node["location"]["name"]] = {
                 "jobs": {job["name"] for job in node["jobs"]},
                 "assets": {"/".join(one["assetKey"]["path"]): one["partitionKeys"] for one in node["assetNodes"]},
-                "on": {name for name, state in instigators if state["status"] == "RUNNING"},
-                "all": {name for name, _ in instigators},
-                "ticks": {name: self._ended(state["ticks"]) for name, state in instigators},
+                "instigators": instigators,
             }
         return found
 
-    def _ended(self, ticks: list[Record]) -> list[Record]:
-        return [
-            tick for tick in ticks if tick["status"] != "STARTED" and tick["timestamp"] > self.stored.facts["ended"]
-        ]
+    def ticks(self, location: str) -> dict[str, list[Record]]:
+        """What the location's schedules and sensors did, each time they looked since the home was stored."""
+        repository = {"repositoryName": "__repository__", "repositoryLocationName": location}
+        answer = self.ui.ask(_TICKS, repository=repository, since=self.stored.facts["ended"])
+        found = [one for kind in answer.values() for one in kind["results"]]
+        return {one["name"]: [tick for tick in one["state"]["ticks"] if tick["status"] != "STARTED"] for one in found}
 
     def asked_since(self, count: int) -> dict[str, int]:
         """The system texts that models were asked with after so many requests."""
@@ -84,10 +87,9 @@ def served(tmp_path_factory: pytest.TempPathFactory, clean_environ: dict[str, st
 def test_jobs_assets_partitions_schedules_and_sensors_have_the_names_they_had(served):
     now = served.names()
     for location, before in served.stored.facts["names"].items():
-        instigators = {**before["schedules"], **before["sensors"]}
         assert set(before["jobs"]) <= now[location]["jobs"]
-        assert set(instigators) <= now[location]["all"]
-        assert {name for name, status in instigators.items() if status == "RUNNING"} <= now[location]["on"]
+        instigators = {**before["schedules"], **before["sensors"]}
+        assert {name: now[location]["instigators"].get(name) for name in instigators} == instigators
         assets = now[location]["assets"]
         assert {name: keys for name, keys in before["assets"].items() if assets.get(name) != keys} == {}
 
@@ -146,25 +148,23 @@ def test_a_whole_scan_from_the_launchpad_finds_nothing_new(served):
 
 def test_what_was_switched_on_looks_again_and_begins_nothing(served):
     """Sensors go on where they were, and a schedule makes up for its last tick; nothing of it is news."""
-    on = [
-        (location, name)
-        for location, names in served.stored.facts["names"].items()
-        for name, status in {**names["schedules"], **names["sensors"]}.items()
-        if status == "RUNNING" and name != "nightly_scan_schedule"  # whose tick comes at night
-    ]
-    assert (RUNTIME, "watch_schedule") in on
-    assert (OPTIMIZER, "learn_prompts") in on
+    before = served.stored.facts["names"]
+    on = {
+        location: [name for name, status in {**names["schedules"], **names["sensors"]}.items() if status == "RUNNING"]
+        for location, names in before.items()
+    }
+    assert {"nightly_scan_schedule", "watch_schedule"} <= set(on[RUNTIME])
+    assert on[OPTIMIZER] == ["learn_prompts"]
+    on[RUNTIME].remove("nightly_scan_schedule")  # whose tick comes at night
 
-    def looked() -> list[list[Record]] | None:
-        names = served.names()
-        found = [names[location]["ticks"][name] for location, name in on]
-        return found if all(found) else None
+    def looked() -> dict[str, list[Record]] | None:
+        ticks = {name: served.ticks(location)[name] for location, names in on.items() for name in names}
+        return ticks if all(ticks.values()) else None
 
-    ended = wait_for(looked)
-    assert [tick for ticks in ended for tick in ticks if tick["status"] == "FAILURE"] == []
-    # newer analyzers may have the schedule scan again; what such a scan finds is asked below
-    begun = {name: tick for (_, name), ticks in zip(on, ended, strict=True) for tick in ticks if tick["runIds"]}
-    assert begun.keys() <= {"watch_schedule"}
+    ticks = wait_for(looked)
+    assert [tick for some in ticks.values() for tick in some if tick["status"] == "FAILURE"] == []
+    # newer analyzers may have the schedule scan again; what such a scan finds is asked above
+    assert {name for name, some in ticks.items() for tick in some if tick["runIds"]} <= {"watch_schedule"}
 
 
 def test_ctrl_c_ends_it_with_the_code_it_had(served):
