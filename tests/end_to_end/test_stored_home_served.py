@@ -55,6 +55,11 @@ class Served:
         found = [one for kind in answer.values() for one in kind["results"]]
         return {one["name"]: [tick for tick in one["state"]["ticks"] if tick["status"] != "STARTED"] for one in found}
 
+    def hashes(self, root_run: str) -> set[tuple[str, str]]:
+        """The hashes of a run's steps and calls."""
+        lines = self.ui.journal(root_run)
+        return {(name, line[name]) for line in lines for name in ("input_hash", "request_hash") if name in line}
+
     def asked_since(self, count: int) -> dict[str, int]:
         """The system texts that models were asked with after so many requests."""
         return systems(list(self.server.requests)[count:])
@@ -96,8 +101,11 @@ def test_jobs_assets_partitions_schedules_and_sensors_have_the_names_they_had(se
 
 def test_a_launch_from_the_launchpad_asks_with_what_was_learned(served):
     before = len(served.server.requests)
-    assert served.result(served.ui.started("sorting", text="green leaf")) == {"kind": "green"}
+    run_id = served.ui.started("sorting", text="blue sky")
+    assert served.result(run_id) == {"kind": "blue"}
     assert served.asked_since(before) == {LEARNED: 1}
+    then, now = (served.hashes(one) for one in (served.stored.facts["finished"], run_id))
+    assert now == then, "by these a reply or a finished step of then is found again"
 
 
 def test_a_finished_run_is_re_executed_whole_and_asks_with_what_is_in_use_now(served):
@@ -112,18 +120,26 @@ def in_the_ui(served: Served, run_id: str) -> str:
     return served.ui.resumed(run_id)
 
 
-GO_ON: list[tuple[str, Callable[[Served, str], str], Record]] = [
-    ("parked", in_the_ui, {"sum": 43}),
-    ("adopted", in_the_ui, {"sum": 43}),
+def _is_step(line: Record, run_id: str) -> bool:
+    return line["run"] == run_id and line["kind"] == "step"
+
+
+GO_ON: list[tuple[str, Callable[[Served, str], str], Record, set[str]]] = [
+    ("parked", in_the_ui, {"sum": 43}, {"each", "each[hall].number"}),
+    ("adopted", in_the_ui, {"sum": 43}, {"each", "each[yard].number"}),
 ]
+"""The stored run, how a user has it go on, its outputs, and the steps that it has left to do."""
 
 
-@pytest.mark.parametrize(("which", "go_on", "outputs"), GO_ON, ids=[which for which, *_ in GO_ON])
-def test_a_run_that_stopped_goes_on_where_it_stopped_and_pays_for_nothing_again(served, which, go_on, outputs):
+@pytest.mark.parametrize(("which", "go_on", "outputs", "left"), GO_ON, ids=[which for which, *_ in GO_ON])
+def test_a_run_that_stopped_goes_on_where_it_stopped_and_pays_for_nothing_again(served, which, go_on, outputs, left):
     before = len(served.server.requests)
     assert served.ui.recoveries(served.stored.facts[which]) == [], "nothing began by itself"
-    assert served.result(go_on(served, served.stored.facts[which])) == outputs
+    run_id = go_on(served, served.stored.facts[which])
+    assert served.result(run_id) == outputs
     assert served.asked_since(before) == {}
+    done = [line["path"] for line in served.ui.journal(served.stored.facts[which]) if _is_step(line, run_id)]
+    assert sorted(done) == sorted(left), "what was finished is not done again"
 
 
 def test_a_conversation_goes_on_from_the_run_before_to_the_next(served):

@@ -53,13 +53,23 @@ inputs:
   place: {type: string, default: hall}
 steps:
   - {name: first, type: set, vars: {x: 20}}
-  - name: ask
-    type: llm
-    system: You estimate lengths.
-    prompt: "How many metres is the {{ inputs.place }}?"
-    output: {metres: integer}
-  - {name: number, type: command, needs: [ask], run: [cat, "{{ inputs.folder }}/number"]}
-outputs: {sum: "{{ vars.x + steps.ask.data.metres + (steps.number.text | int) }}"}
+  - name: each
+    type: for_each
+    items: ["{{ inputs.place }}"]
+    as: place
+    key: "{{ place }}"
+    steps:
+      - name: ask
+        type: llm
+        system: You estimate lengths.
+        prompt: "How many metres is the {{ place }}?"
+        output: {metres: integer}
+      - {name: noted, type: command, needs: [ask], run: [echo, "{{ place }}"]}
+      - {name: number, type: command, needs: [noted], run: [cat, "{{ inputs.folder }}/number"]}
+outputs:
+  sum: >-
+    {{ vars.x + steps.each.results[inputs.place].ask.data.metres +
+    (steps.each.results[inputs.place].number.text | int) }}
 """,
     "patrol": """\
 name: patrol
