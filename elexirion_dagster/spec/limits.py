@@ -19,5 +19,6 @@ class Limits(Spec):
     Not counted: a run that lost its worker before it journaled anything new, and one that was started after a wait for
     a provider.
     """
-    max_wait_s: float = Field(default=MAX_WAIT_S, ge=0, le=604_800)
+    # added to the language later: where it is the default, a pipeline has the hash that it had before there was any
+    max_wait_s: float = Field(default=MAX_WAIT_S, ge=0, le=604_800, exclude_if=MAX_WAIT_S.__eq__)
     """Seconds, per root run and in all, that recoveries may wait for a provider that takes no calls; 0: they do not."""
