@@ -11,6 +11,8 @@ from stored import Stored, lost, model, systems, unpack
 
 from elexirion_dagster import tags
 from elexirion_dagster.cli.main import cli
+from elexirion_dagster.dialects.load import load_any
+from elexirion_dagster.spec.children import pipeline_hash
 from elexirion_dagster.yamlio import load_file
 
 STATES = [word for state in ("new", "open", "fixed", "reopened", "suppressed") for word in ("--state", state)]
@@ -54,6 +56,16 @@ def test_every_table_and_view_has_every_column_and_row_that_it_had(stored, built
 def test_every_tag_that_runs_bear_is_one_of_ours(stored):
     borne = {tag for row in stored.answers["tables"]["run_starts"] for tag in json.loads(row["tags"])}
     assert {tag for tag in borne if tag.startswith("elexirion/")} - set(map(str, vars(tags).values())) == set()
+
+
+def test_a_pipeline_of_the_user_is_the_one_that_its_runs_began_with(stored):
+    """Else what failed or waits is parked as changed; words that the language got since must not count."""
+    files = {file.stem: file for file in (stored.shop / "pipelines_yaml").glob("*.yaml")}
+    begun = {row["pipeline"]: row["pipeline_hash"] for row in stored.answers["tables"]["run_starts"]}
+    then = {name: found for name, found in begun.items() if name in files}
+    assert len(then) > 5
+    loaded = {name: load_any(files[name], files) for name in then}
+    assert {name: pipeline_hash(one.pipeline, one.pipelines) for name, one in loaded.items()} == then
 
 
 def test_findings_prompts_and_recoveries_are_listed_as_they_were(stored):

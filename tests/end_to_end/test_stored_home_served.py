@@ -56,9 +56,9 @@ class Served:
         return {one["name"]: [tick for tick in one["state"]["ticks"] if tick["status"] != "STARTED"] for one in found}
 
     def hashes(self, root_run: str) -> set[tuple[str, str]]:
-        """The hashes of a run's steps and calls."""
-        lines = self.ui.journal(root_run)
-        return {(name, line[name]) for line in lines for name in ("input_hash", "request_hash") if name in line}
+        """The hashes of a run's pipeline, steps and calls."""
+        names = ("pipeline_hash", "input_hash", "request_hash")
+        return {(name, line[name]) for line in self.ui.journal(root_run) for name in names if name in line}
 
     def asked_since(self, count: int) -> dict[str, int]:
         """The system texts that models were asked with after so many requests."""
@@ -105,7 +105,7 @@ def test_a_launch_from_the_launchpad_asks_with_what_was_learned(served):
     assert served.result(run_id) == {"kind": "blue"}
     assert served.asked_since(before) == {LEARNED: 1}
     then, now = (served.hashes(one) for one in (served.stored.facts["finished"], run_id))
-    assert now == then, "by these a reply or a finished step of then is found again"
+    assert now == then, "by these what was paid and finished then is found again"
 
 
 def test_a_finished_run_is_re_executed_whole_and_asks_with_what_is_in_use_now(served):
@@ -140,6 +140,11 @@ def test_a_run_that_stopped_goes_on_where_it_stopped_and_pays_for_nothing_again(
     assert served.asked_since(before) == {}
     done = [line["path"] for line in served.ui.journal(served.stored.facts[which]) if _is_step(line, run_id)]
     assert sorted(done) == sorted(left), "what was finished is not done again"
+
+
+def test_a_derived_document_is_known_as_what_was_derived(served):
+    (recovery,) = served.ui.recoveries(served.stored.facts["derived"])
+    assert served.ui.finished(served.ui.resumed(recovery["runId"], "ALL_STEPS"))["status"] == "SUCCESS"
 
 
 def test_a_conversation_goes_on_from_the_run_before_to_the_next(served):
