@@ -40,7 +40,7 @@ steps:
 - {name: shell, type: command, continue_on_error: true, output_to: said.txt,
    run: [sh, -c, "echo $KEY; echo $KEY >&2; exit 3"], env: {KEY: "{{ env.SERVICE_TOKEN }} {{ steps.says.text }}"}}
 - {name: vars, type: set, vars: {x: "{{ env.SERVICE_TOKEN }} at {{ env.SERVICE_URL }}"}}
-- {name: wrong, type: set, vars: {x: "{{ env.SERVICE_TOKEN | from_json }}"}, continue_on_error: true}
+- {name: wrong, type: set, vars: {x: "{{ env.SERVICE_TOKEN | date }}"}, continue_on_error: true}
 outputs:
   said: "{{ steps.says.text }} {{ env.SERVICE_TOKEN }}"
   data: "{{ steps.typed.data }}"
@@ -117,7 +117,7 @@ def test_a_run_that_fails_does_not_tell_the_key_either(settings, tmp_path, capfd
         assert (finished.status, "[redacted:secret]" in finished.message) == ("failed", True)
     file.write_text(
         "name: fails\nenv: [SERVICE_TOKEN]\nsteps: [{name: s, type: set, vars: {x: 1}}]\n"
-        'outputs: {x: "{{ env.SERVICE_TOKEN | from_json }}"}',
+        'outputs: {x: "{{ env.SERVICE_TOKEN | date }}"}',
         "utf-8",
     )
     finished = execute(file, {}, run_id=str(uuid.uuid4()), tags={}, settings=settings)

@@ -310,3 +310,20 @@ def test_a_tick_that_finds_nothing_goes_on_looking(settings, known, instance, lo
         said = sensor.evaluate_tick(context)
         later.join()
     assert len(said.run_requests) == 1
+
+
+def test_a_recovery_gets_masks_in_place_of_the_secrets_of_a_run_that_was_stored_with_them(tick, instance, home_path):
+    secret, files = "shpat_" + "0123456789abcdef" * 2, {"files": ["AKIA" + "ABCDEFGH12345678"]}
+    cursor, _ = tick()
+    for tags in ({}, {"elexirion/scan": "digest"}):
+        run_id = str(uuid.uuid4())
+        tags = {"elexirion/pipeline": "plain", **tags}
+        config = {"x": {"y": [secret]}, "batch": files}
+        run = dg.DagsterRun("plain", run_id, run_config=config, status=dg.DagsterRunStatus.STARTED, tags=tags)
+        instance.add_run(run)
+        instance.report_run_failed(instance.get_run_by_id(run_id), f"its worker ended with {secret}")
+    cursor, requests = tick(cursor)
+    assert [request.run_config["x"] for request in requests] == [{"y": ["[redacted:shopify_token]"]}] * 2
+    # The batch of a scan names files as they are.
+    assert [request.run_config["batch"] == files for request in requests] == [False, True]
+    assert not [file for file in home_path.glob("journal/**/*.jsonl") if secret in file.read_text("utf-8")]
