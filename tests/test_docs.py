@@ -58,7 +58,9 @@ def test_every_documented_pipeline_runs_on_the_fake_model(text: str, tmp_path: P
     file.write_text(text)
     for reference in pipeline.examples.values():
         (tmp_path / reference).write_text("".join(rows for _, rows in blocks("jsonl")))
-    settings = Settings.from_env({"ELEXIRION_HOME": str(tmp_path / "home")})
+    settings = Settings.from_env(
+        {"ELEXIRION_HOME": str(tmp_path / "home"), **dict.fromkeys(pipeline.env, "some value")}
+    )
     assert [found for _, found in check([str(file)], settings) if isinstance(found, PipelineError)] == []
     inputs = {"repo": str(repo)} if "repo" in pipeline.inputs else {}
     finished = execute(

@@ -315,9 +315,8 @@ def test_a_tick_that_finds_nothing_goes_on_looking(settings, known, instance, lo
 def test_a_recovery_gets_masks_in_place_of_the_secrets_of_a_run_that_was_stored_with_them(tick, instance, home_path):
     secret, files = "shpat_" + "0123456789abcdef" * 2, {"files": ["AKIA" + "ABCDEFGH12345678"]}
     cursor, _ = tick()
-    for tags in ({}, {"elexirion/scan": "digest"}):
-        run_id = str(uuid.uuid4())
-        tags = {"elexirion/pipeline": "plain", **tags}
+    for scan in ({}, {"elexirion/scan": "digest"}):
+        run_id, tags = str(uuid.uuid4()), {"elexirion/pipeline": "plain", **scan}
         config = {"x": {"y": [secret]}, "batch": files}
         run = dg.DagsterRun("plain", run_id, run_config=config, status=dg.DagsterRunStatus.STARTED, tags=tags)
         instance.add_run(run)
