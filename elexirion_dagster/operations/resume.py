@@ -92,13 +92,7 @@ def resumable(beginning: str, settings: Settings) -> Iterator[Resumable]:
     with open_instance(settings) as (home, instance):
         run = find(instance, beginning)
         root = root_of(run)
-        (home.journal / root).mkdir(mode=0o700, exist_ok=True)
-        lock = FileLock(home.journal / root / "resume.lock", mode=0o600, blocking=False)
-        try:
-            lock.acquire()
-        except Timeout as error:
-            raise _under_way(root) from error
-    with lock, chdir(_folder(run)):
+    with _alone(home, root), chdir(_folder(run)):
         with open_instance(settings) as (home, instance):
             run = find(instance, run.run_id)
             _check(home, instance, run, root)
@@ -106,6 +100,17 @@ def resumable(beginning: str, settings: Settings) -> Iterator[Resumable]:
             loaded = _as_it_was(home, run, root, file, settings)
             _take_over(home, instance, run, settings)
         yield Resumable(run, root, file, loaded, settings)
+
+
+@contextmanager
+def _alone(home: Home, root: str) -> Iterator[None]:
+    """Be the one process that resumes a root run; raises InputError where another does."""
+    (home.journal / root).mkdir(mode=0o700, exist_ok=True)
+    try:
+        with FileLock(home.journal / root / "resume.lock", mode=0o600, blocking=False):
+            yield
+    except Timeout as error:
+        raise _under_way(root) from error
 
 
 def _under_way(run: str) -> InputError:

@@ -124,6 +124,28 @@ def test_a_new_pipeline_appears_unasked(ui):
     assert ui.finished(ui.started("appears"))["status"] == "SUCCESS"
 
 
+def code_server(ui):
+    words = ("grpc", "elexirion_dagster.definitions")
+    return next((one for one in ui.children() if all(word in command(one) for word in words)), None)
+
+
+def test_launches_wait_for_a_code_server_that_was_killed(ui):
+    before = code_server(ui)
+    before.kill()
+    runs = [ui.started("stands_in") for _ in range(3)]
+    assert code_server(ui).pid != before.pid
+    assert [ui.finished(run_id)["status"] for run_id in runs] == ["SUCCESS"] * 3
+
+
+def test_a_program_that_exits_by_itself_is_started_again(ui):
+    daemon = wait_for(lambda: the_daemon(ui))
+    daemon.send_signal(signal.SIGINT)  # it ends as if it had wished to
+    wait_for(lambda: any("the daemon exited with code" in line for line in ui.said))
+    assert wait_for(lambda: (one := the_daemon(ui)) and one.pid != daemon.pid)
+    assert ui.process.poll() is None
+    assert ui.finished(ui.started("stands_in"))["status"] == "SUCCESS"
+
+
 def test_a_second_server_on_one_home_is_refused(ui):
     done = elexirion(ui, "up", "--port", "1")
     assert done.returncode == 2

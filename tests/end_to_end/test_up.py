@@ -1,10 +1,12 @@
 """The Dagster web server, daemon and code servers as `elexirion up` starts them."""
 
+import signal
 import socket
 
 import httpx
 import psutil
 import pytest
+from dagster import DagsterInstance, DagsterRunStatus
 from serving import SHADOWED, command, gone, wait_for
 
 from elexirion_dagster.operations.outcomes import ask
@@ -124,12 +126,21 @@ def test_reexecution_from_failure_continues_the_root_run_on_the_values_that_are_
     assert (line["run"], line["outputs"]) == (second, {"sum": 42})
 
 
-def test_ctrl_c_ends_everything_that_was_started_runs_included(ui):
-    run_id = ui.started("slow", seconds=302)
-    sleeper = the_sleeper(ui, 302)
+def test_stopping_up_ends_all_it_started_and_cancels_its_runs_in_dagster_and_in_the_tables(ui):
+    runs = [ui.started("slow", seconds=302) for _ in range(3)]
+
+    def sleepers():
+        return [child for child in ui.children() if command(child) == ["sleep", "302"]]
+
+    wait_for(lambda: len(sleepers()) == len(runs))
     everything = ui.children()
-    assert ui.stop() == 130
-    wait_for(lambda: all(gone(process) for process in [*everything, sleeper]))
+    ui.process.send_signal(signal.SIGTERM)
+    assert ui.process.wait(120) == 130
+    wait_for(lambda: all(gone(process) for process in everything))
     with socket.socket() as probe:
         assert probe.connect_ex(("127.0.0.1", ui.port)) != 0
-    assert all(line["run"] == run_id for line in ui.journal(run_id))
+    rows = ask(Settings(home=ui.home), "SELECT run, status FROM runs WHERE pipeline = 'slow'", limit=1)[1].rows
+    with DagsterInstance.from_config(str(ui.home / "dagster")) as instance:
+        assert {instance.get_run_by_id(run_id).status for run_id in runs} == {DagsterRunStatus.CANCELED}
+    assert {run_id: dict(rows)[run_id] for run_id in runs} == dict.fromkeys(runs, "cancelled")
+    assert all(line["run"] == run_id for run_id in runs for line in ui.journal(run_id))
