@@ -63,8 +63,8 @@ def adopt(run: str) -> None:
             f"the parked run {adopted.run} is marked as yours; nothing was started, and nothing will be by itself\n"
             f"What failed and what was tried: {adopted.report}\n"
             f"When the cause ({adopted.cause}) is mended, either\n"
-            f"  go on where it stopped: `elexirion up`, open the run there and re-execute it from failure; what is\n"
-            f"    finished or paid is not done again, or\n"
+            f"  go on where it stopped, without doing again what is finished or paid: elexirion resume {adopted.run}\n"
+            f"    (in the UI: open the run and re-execute it from failure), or\n"
             f"  begin anew: elexirion run {adopted.pipeline}"
         )
     else:
