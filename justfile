@@ -40,6 +40,8 @@ soak:
     python -m benchmarks.soak.kill_matrix
     python -m benchmarks.soak.budget_race
     python -m benchmarks.soak.first_use
+    python -m benchmarks.soak.left_behind
+    python -m benchmarks.soak.limits
     python -m benchmarks.soak.mutations
     python -m benchmarks.soak.faulty_night
     python -m benchmarks.soak.chaos
