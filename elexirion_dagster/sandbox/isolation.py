@@ -47,7 +47,7 @@ def available() -> Isolation:
     if sys.platform != "linux":
         return Isolation("none", f"there is no isolation for {sys.platform}")
     why = "bubblewrap is not installed"
-    if program := bubblewrap.find():
+    for program in bubblewrap.candidates():
         failed = _probe(program)
         if failed is None:
             return Isolation("bubblewrap", program, program)

@@ -41,7 +41,8 @@ def run(step: CommandStep, ctx: StepContext) -> StepResult:
     expected = ", ".join(str(code) for code in step.expect_exit)
     tail = (stderr or stdout).strip().splitlines()[-1:] or ["no output"]
     message = f"{args[0]} ended with exit code {done.exit_code}, expected {expected}: {tail[0][:300]}"
-    error = StepError("command_failed", message, hint(done, sandbox, names_paths=True))
+    reason = hint(done, sandbox, names_paths=True)
+    error = StepError("command_failed", message, reason and ctx.shared.redactor.text(reason))
     return StepResult("failed", data=data, text=stdout, error=error, metadata=metadata)
 
 

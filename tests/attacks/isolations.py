@@ -2,7 +2,7 @@
 
 import pytest
 
-from elexirion_dagster.sandbox import bubblewrap, isolation, landlock_rules
+from elexirion_dagster.sandbox import isolation, landlock_rules
 from elexirion_dagster.sandbox.isolation import Isolation
 
 KINDS = ("bubblewrap", "landlock")
@@ -14,6 +14,6 @@ def choose(kind: str, monkeypatch: pytest.MonkeyPatch) -> str:
         pytest.skip(isolation.available().detail)
     if kind == "landlock" and not landlock_rules.version():
         pytest.skip("this kernel has no Landlock")
-    found = Isolation(kind, "chosen by the test", bubblewrap.find() or "")
+    found = Isolation(kind, "chosen by the test", isolation.available().program)
     monkeypatch.setattr(isolation, "available", lambda: found)
     return kind
