@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -14,7 +15,9 @@ import uvicorn
 from dagster import DagsterInstance
 from starlette.types import ASGIApp
 
+from elexirion_dagster.redact import Redactor
 from elexirion_dagster.web.dagster_ui import dagster_app
+from elexirion_dagster.web.guard import Guard
 
 PATIENCE_S = 60
 
@@ -35,6 +38,11 @@ class Served:
         assets = [key.path[-1] for key in self.instance.get_asset_keys()]
         self.instance.wipe_assets(self.instance.get_asset_keys())
         return names | set(assets)
+
+
+def guard(app: ASGIApp, **options: Any) -> Guard:
+    """The guard before an application."""
+    return Guard(app, redactor=Redactor(secrets=["correct horse"]), **options)
 
 
 def mutation(name: str) -> str:

@@ -5,6 +5,7 @@ request, websockets included, is checked for the server that it asks for (`Host`
 `Sec-Fetch-Site`) before Dagster sees it.
 """
 
+import asyncio
 import json
 import re
 from collections.abc import Collection, Iterable
@@ -13,7 +14,6 @@ from functools import partial
 from typing import Any
 from urllib.parse import parse_qsl
 
-from starlette.concurrency import run_in_threadpool
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from elexirion_dagster.errors import InputError
@@ -44,16 +44,17 @@ class Refusal:
     text: str
 
 
+_TOO_LONG = Refusal(413, f"The body has more than {MOST_BODY_BYTES:,} bytes. Send a smaller request.")
+
+
 class Guard:
-    """An ASGI application that hands on to `app` what passes its checks, without the secrets that it would store.
+    """An ASGI application that hands on to `app` what passes its checks.
 
     `hosts` are names that the server has beside the loopback ones, `path_prefix` is where `app` serves its paths,
-    `redactor` knows the secrets.
+    `redactor` knows the secrets that mutations may not ask Dagster to store.
     """
 
-    def __init__(
-        self, app: ASGIApp, *, redactor: Redactor, hosts: Collection[str] = (), path_prefix: str = ""
-    ) -> None:
+    def __init__(self, app: ASGIApp, *, redactor: Redactor, hosts: Collection[str] = (), path_prefix: str = "") -> None:
         self._app = app
         self._redactor = redactor
         self._hosts = frozenset(hosts)
@@ -75,27 +76,12 @@ class Guard:
         refusal = self._wrong_server(scope) or self._wrong_page(scope) or self._wrong_form(scope)
         if refusal is None and scope["method"] == "POST":
             events = await _read(receive) if _length(scope) <= MOST_BODY_BYTES else None
-            if events is None:
-                refusal = Refusal(413, f"The body has more than {MOST_BODY_BYTES:,} bytes. Send a smaller request.")
-            else:
-                try:
-                    events = await self._without_secrets(scope, events)
-                except InputError as error:
-                    refusal = Refusal(400, str(error))
-                else:
-                    receive = _Replayed(events, receive)
+            refusal = _TOO_LONG if events is None else await self._mask(scope, events)
+            receive = _Replayed(events or [], receive)
         if refusal is None:
             await self._app(scope, receive, send)
         else:
             await _refuse(refusal, send)
-
-    async def _without_secrets(self, scope: Scope, events: list[Message]) -> list[Message]:
-        """The events of a body, with masks for secrets in what GraphQL mutations ask Dagster to store."""
-        if self._path(scope) != _GRAPHQL or events[-1]["type"] != "http.request":
-            return events
-        body = b"".join(event.get("body", b"") for event in events)
-        masked = await run_in_threadpool(_masked, body, self._redactor)
-        return events if masked is None else [{"type": "http.request", "body": masked, "more_body": False}]
 
     async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         refusal = self._wrong_server(scope) or self._wrong_page(scope)
@@ -106,6 +92,24 @@ class Guard:
             await _refuse(refusal, partial(_send_unframed, send), kind="websocket.http.response")
         else:
             await send({"type": "websocket.close", "code": _POLICY_VIOLATION, "reason": ""})
+
+    async def _mask(self, scope: Scope, events: list[Message]) -> Refusal | None:
+        """Put masks in the place of secrets in the body of a mutation; refuse one that cannot be looked through."""
+        if self._path(scope) != _GRAPHQL or events[-1]["type"] != "http.request":
+            return None
+        try:
+            body = json.loads(b"".join(event.get("body", b"") for event in events))
+        except (ValueError, RecursionError):
+            return Refusal(400, "The body is not JSON, or nested too deeply. Send one JSON object with a 'query'.")
+        if not isinstance(body, dict):
+            return Refusal(400, "The body is not a JSON object. Send one operation at a time.")
+        try:
+            masked, places = await asyncio.to_thread(masked_request, body, self._redactor)
+        except InputError as error:
+            return Refusal(400, str(error))
+        if places:
+            events[:] = [{"type": "http.request", "body": json.dumps(masked).encode()}]
+        return None
 
     def _wrong_server(self, scope: Scope) -> Refusal | None:
         """Refuse a request for a server of another name, as a page sends it whose name was pointed at this machine."""
@@ -224,21 +228,6 @@ def _wrong_frame(message: Message) -> tuple[int, str] | None:
         return _POLICY_VIOLATION, "Send JSON objects whose payload is an object with the query as a string."
     refusal = _wrong_documents([query])
     return None if refusal is None else (_POLICY_VIOLATION, refusal.text.split("\n")[0][:120])
-
-
-def _masked(body: bytes, redactor: Redactor) -> bytes | None:
-    """The body of a GraphQL request without secrets; None where it stays as it is.
-
-    Raises InputError for what is no request, and for a mutation that cannot be looked through.
-    """
-    try:
-        read = json.loads(body)
-    except (ValueError, RecursionError):  # which Dagster refuses
-        return None
-    if not isinstance(read, dict):
-        raise InputError("The body is not a JSON object.", mend="Send an object with `query` and `variables`.")
-    shown, places = masked_request(read, redactor)
-    return json.dumps(shown).encode() if places else None
 
 
 def _wrong_documents(documents: Iterable[str]) -> Refusal | None:

@@ -7,11 +7,8 @@ from urllib.parse import quote
 import pytest
 from browser import chromium
 from playwright.sync_api import Browser, Page
-from served import Served, listening, opened, wait_for
+from served import Served, guard, listening, opened, wait_for
 from starlette.types import Receive, Scope, Send
-
-from elexirion_dagster.redact import Redactor
-from elexirion_dagster.web.guard import Guard
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
 
@@ -32,7 +29,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 @pytest.fixture(scope="module")
 def guarded(served: Served) -> Iterator[int]:
-    with listening(Guard(served.app, redactor=Redactor())) as port:
+    with listening(guard(served.app)) as port:
         yield port
 
 
@@ -142,7 +139,7 @@ def test_without_the_guard_such_a_name_is_as_good_as_localhost(page, served, ung
 
 
 def test_a_name_that_was_set_is_answered(page, served):
-    with listening(Guard(served.app, redactor=Redactor(), hosts=["mine.example"])) as port:
+    with listening(guard(served.app, hosts=["mine.example"])) as port:
         assert page.goto(f"http://mine.example:{port}/").status == 200
         assert page.evaluate(SEND, LIMIT) == 200
         assert page.evaluate(SOCKET) == "open"
