@@ -1,5 +1,6 @@
 """What the documentation shows works as it stands."""
 
+import ast
 import json
 import os
 import re
@@ -103,3 +104,19 @@ def test_every_command_loads_and_explains_itself() -> None:
     context = click.Context(cli)
     assert [name for name in COMMANDS if cli.get_command(context, name).name != name] == []
     assert [name for name in COMMANDS if not cli.get_command(context, name).help] == []
+
+
+SHOWN_BY = re.compile(r"`(tests/[\w/]+\.py)::(test_\w+)`")
+SECURITY = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(("file", "name"), sorted(set(SHOWN_BY.findall(SECURITY))))
+def test_every_test_that_the_page_on_security_names_exists(file: str, name: str) -> None:
+    tree = ast.parse((ROOT / file).read_text(encoding="utf-8"))
+    assert name in {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
+
+
+def test_every_threat_has_a_test() -> None:
+    rows = [line for line in SECURITY.splitlines() if line.startswith("| ") and not line.startswith("| threat ")]
+    assert len(rows) >= 20
+    assert [row for row in rows if row.count(" | ") != 2 or not SHOWN_BY.search(row.rsplit(" | ", 1)[1])] == []
