@@ -1,5 +1,6 @@
 """The runtime's code location: every pipeline as a job, with our executor and sensors."""
 
+import logging
 import os
 import warnings
 from collections.abc import Mapping
@@ -28,10 +29,15 @@ from elexirion_dagster.run import Run
 from elexirion_dagster.settings import Settings
 from elexirion_dagster.store.home import open_home
 
+_log = logging.getLogger(__name__)
+
 
 @dg.definitions
 def defs() -> dg.Definitions:
-    """All pipelines found in ./pipelines_yaml, $ELEXIRION_PIPELINES and the package; in a worker the one it runs."""
+    """All pipelines found in ./pipelines_yaml, $ELEXIRION_PIPELINES and the package; in a worker the one it runs.
+
+    A name that means none of them, as two files have it, is warned of at once.
+    """
     settings = Settings.from_env(os.environ)
     sensors = [
         record_runs_sensor(settings),
@@ -42,9 +48,18 @@ def defs() -> dg.Definitions:
     ]
     known, wanted = find_all(settings), wanted_job.get()
     # The worker of a run need not compile the other pipelines: 9 ms each, measured.
-    files = [known[wanted]] if wanted in known else known.values()
+    files = [known[wanted]] if wanted is not None and wanted in known else list(known.values())
+    refused = {} if wanted else {name: one.error for name, one in known.refused.items()}
+    for error in refused.values():
+        _log.warning("%s", error)
     compiled = compile_files(
-        files, settings, known=known, executor=thread_executor, finish=write_report, sensors=sensors
+        files,
+        settings,
+        known=known,
+        refused=refused,
+        executor=thread_executor,
+        finish=write_report,
+        sensors=sensors,
     )
     return with_recovery(compiled, settings)
 
@@ -68,7 +83,8 @@ def after_run(instance: dg.DagsterInstance, run_id: str) -> None:
 def job_of_file(file: Path, settings: Settings, *, test_steps: bool = False) -> dg.JobDefinition:
     """The job of one pipeline file, for a run outside the code location."""
     loaded = load_any(file, find_all(settings), test_steps=test_steps)
-    return pipeline_job(loaded.pipeline, settings, thread_executor, write_report, loaded.pipelines)
+    given = (loaded.pipeline, settings, thread_executor, write_report, loaded.pipelines)
+    return pipeline_job(*given, file=loaded.document.file)
 
 
 def write_report(run: Run, outputs: Mapping[str, Json]) -> dict[str, Any]:

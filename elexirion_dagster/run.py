@@ -48,7 +48,7 @@ from elexirion_dagster.store.home import Home, open_home
 from elexirion_dagster.store.journal import JournalWriter
 from elexirion_dagster.store.replay import Replay
 from elexirion_dagster.store.tool_log import ToolLog
-from elexirion_dagster.tags import MODEL_TAG, RECOVERY_TAG, STREAM_TAG, TENANT_TAG
+from elexirion_dagster.tags import FILE_TAG, MODEL_TAG, RECOVERY_TAG, STREAM_TAG, TENANT_TAG
 from elexirion_dagster.workspace import sandbox_in, workspace_of, worktree_in
 
 
@@ -227,6 +227,7 @@ class Run:
             description=self.pipeline.description and self.redactor.text(self.pipeline.description),
             inputs=self.redactor.tree(self.inputs),
             trigger=self.info.trigger,
+            file=self.info.tags.get(FILE_TAG),
             recovery_of=self.info.tags.get(RECOVERY_TAG),
             tags=self.redactor.tree(dict(self.info.tags)),
         )

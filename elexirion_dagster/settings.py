@@ -122,7 +122,7 @@ class Settings(BaseModel):
     home: Path = Field(default_factory=lambda: Path(platformdirs.user_data_dir("elexirion")))
     """`ELEXIRION_HOME`: where journal, tables, prompts and the Dagster instance live."""
     pipelines: Path | None = None
-    """`ELEXIRION_PIPELINES`: a further folder of pipelines, looked up after ./pipelines_yaml."""
+    """`ELEXIRION_PIPELINES`: a further folder of pipelines; one in it replaces a shipped one of the same name."""
     model: str | None = None
     """`ELEXIRION_MODEL`: what `model: auto` means, instead of the first configured provider."""
     anthropic_api_key: SecretStr | None = None

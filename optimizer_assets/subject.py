@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
+from elexirion_dagster.dialects.library import refusal
 from elexirion_dagster.dialects.load import load_any
 from elexirion_dagster.dialects.lookup import find_all
 from elexirion_dagster.errors import InputError, PolicyError
@@ -50,6 +51,8 @@ def find_subject(address: str, settings: Settings, home: Home) -> Subject:
             mend="`elexirion list` names the pipelines; a step inside a loop is outer.inner.",
         )
     known = find_all(settings)
+    if error := refusal(known, name):
+        raise error
     if name not in known:
         raise InputError(f"there is no pipeline {name!r}", mend=_nearest(name, list(known)))
     pipeline = load_any(known[name], known).pipeline

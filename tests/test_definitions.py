@@ -6,6 +6,7 @@ import pytest
 
 from elexirion_dagster import definitions
 from elexirion_dagster.dialects.load import load_any
+from elexirion_dagster.dialects.lookup import shipped
 from elexirion_dagster.operations.launch import execute
 from elexirion_dagster.settings import Settings
 from optimizer_assets import definitions as optimizer
@@ -38,8 +39,9 @@ def test_every_shipped_pipeline_is_a_job_with_our_executor(tmp_path, monkeypatch
     assert {job.executor_def.name for job in jobs.values()} == {"threads"}
 
 
-def test_the_users_own_pipelines_go_before_the_shipped_ones(tmp_path, monkeypatch):
+def test_pipelines_of_a_named_folder_replace_shipped_ones(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ELEXIRION_PIPELINES", "pipelines_yaml")
     folder = tmp_path / "pipelines_yaml"
     folder.mkdir()
     text = "name: nightly_scan\ndescription: mine\nsteps:\n- {name: a, type: set, vars: {x: 1}}\n"
@@ -48,6 +50,20 @@ def test_the_users_own_pipelines_go_before_the_shipped_ones(tmp_path, monkeypatc
     repository = definitions.defs().get_repository_def()
     assert repository.get_job("nightly_scan").description == "mine"
     assert repository.has_job("torn__broken")
+
+
+def test_a_pipeline_of_the_current_folder_replaces_none_and_that_is_said_at_the_start(tmp_path, monkeypatch, caplog):
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "pipelines_yaml"
+    folder.mkdir()
+    text = 'name: nightly_scan\nschedule: "30 2 * * *"\nsteps:\n- {name: a, type: set, vars: {x: 1}}\n'
+    (folder / "nightly_scan.yaml").write_text(text)
+    repository = definitions.defs().get_repository_def()
+    assert "ELEXIRION_PIPELINES" in caplog.text
+    assert not repository.has_job("nightly_scan")
+    broken = repository.get_job("nightly_scan__broken")
+    for file in (folder / "nightly_scan.yaml", shipped() / "nightly_scan.yaml"):
+        assert str(file) in broken.description
 
 
 def test_the_optimizer_says_what_it_needs_and_loads_without_it():

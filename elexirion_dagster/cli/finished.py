@@ -25,7 +25,7 @@ STYLES = {
 
 
 def as_record(finished: "Finished") -> dict[str, Json]:
-    """The run as a JSON object: run, status, cause, message, outputs, reports, worktree, resume."""
+    """The run as a JSON object: run, status, cause, message, outputs, reports, worktree, file, resume."""
     return {
         "run": finished.run,
         "status": finished.status,
@@ -34,6 +34,7 @@ def as_record(finished: "Finished") -> dict[str, Json]:
         "outputs": finished.outputs,
         "reports": {kind: str(path) for kind, path in finished.reports.items()},
         "worktree": None if finished.worktree is None else str(finished.worktree),
+        "file": None if finished.file is None else str(finished.file),
         "resume": None if finished.status == "succeeded" else resume_command(finished.run),
     }
 

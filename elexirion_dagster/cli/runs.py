@@ -42,6 +42,7 @@ def _run(target: str, assignments: tuple[str, ...], given: Options) -> int:
     if chosen.note:
         click.echo(chosen.note, err=True)
     if not given.as_json:
+        click.echo(f"pipeline {chosen.file}", err=True)
         click.echo(model_note(chosen.pipeline, chosen.pipelines, given.model, settings), err=True)
         announce(run_id)
     if note := isolation_note(chosen.pipeline, chosen.pipelines, settings):

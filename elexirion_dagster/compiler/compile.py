@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import dagster as dg
 
@@ -16,6 +17,7 @@ from elexirion_dagster.compiler.schedules import pipeline_schedule, push_sensor
 from elexirion_dagster.compiler.values import json_io_manager
 from elexirion_dagster.dialects.library import NO_FILES
 from elexirion_dagster.dialects.load import Loaded, load_any
+from elexirion_dagster.errors import ElexirionError
 from elexirion_dagster.settings import Settings
 from elexirion_dagster.spec.pipeline import Pipeline
 
@@ -25,24 +27,25 @@ def compile_files(
     settings: Settings,
     *,
     known: Mapping[str, Path] = NO_FILES,
+    refused: Mapping[str, ElexirionError] = MappingProxyType({}),
     executor: dg.ExecutorDefinition,
     finish: Finish,
     sensors: Sequence[dg.SensorDefinition] = (),
 ) -> dg.Definitions:
     """What each file asks for; a broken file becomes the job `<stem>__broken`.
 
-    `known` are the files of the pipelines that others may run, by name.
+    `known` are the files of the pipelines that others may run, by name. A name in `refused` becomes such a job too.
     """
     made: list[Compiled] = []
-    broken: list[tuple[Path, Exception]] = []
+    broken: list[tuple[str, Exception]] = [*refused.items()]
     for file in files:
         try:
             made.append(compiled(load_any(file, known), settings, executor, finish))
         except Exception as error:  # noqa: BLE001 - whatever one file does, the others stay usable
-            broken.append((file, error))
+            broken.append((file.stem, error))
     jobs = {one.job.name: one.job for one in made}
-    for file, reason in broken:
-        name = _free_name(file.stem, jobs)
+    for stem, reason in broken:
+        name = _free_name(stem, jobs)
         jobs[name] = broken_job(name, reason, executor)
     assets = [one.asset for one in made if one.asset]
     results = {spec.key: spec for one in made if (spec := result_asset(one.loaded.pipeline)) is not None}
@@ -82,7 +85,7 @@ def compiled(loaded: Loaded, settings: Settings, executor: dg.ExecutorDefinition
     """Compile one pipeline. Raises PipelineError where Dagster refuses it."""
     pipeline = loaded.pipeline
     nodes = nodes_of(pipeline, finish, loaded.pipelines)
-    job = job_of(pipeline, nodes, settings, executor, loaded.pipelines)
+    job = job_of(pipeline, nodes, settings, executor, loaded.pipelines, file=loaded.document.file)
     return Compiled(
         loaded,
         job,

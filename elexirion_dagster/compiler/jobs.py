@@ -69,9 +69,11 @@ def pipeline_job(
     executor: dg.ExecutorDefinition | None,
     finish: Finish,
     pipelines: Pipelines = NO_PIPELINES,
+    *,
+    file: str | None = None,
 ) -> dg.JobDefinition:
     """The job: its graph is the YAML, its config the declared inputs. Raises PipelineError where Dagster refuses it."""
-    return job_of(pipeline, nodes_of(pipeline, finish, pipelines), settings, executor, pipelines)
+    return job_of(pipeline, nodes_of(pipeline, finish, pipelines), settings, executor, pipelines, file=file)
 
 
 def job_of(
@@ -80,6 +82,8 @@ def job_of(
     settings: Settings,
     executor: dg.ExecutorDefinition | None,
     pipelines: Pipelines = NO_PIPELINES,
+    *,
+    file: str | None = None,
 ) -> dg.JobDefinition:
     """The job over ops that were made already."""
     with refusals_told(pipeline):
@@ -88,7 +92,7 @@ def job_of(
             description=described(pipeline.description),
             resource_defs={RUN: run_resource(pipeline, settings, pipelines), IO_MANAGER: json_io_manager},
             config=config_mapping(pipeline, settings),
-            tags=run_tags(pipeline),
+            tags=run_tags(pipeline, file),
             executor_def=executor,
         )
 

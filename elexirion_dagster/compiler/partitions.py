@@ -12,7 +12,7 @@ from elexirion_dagster.compiler.jobs import Nodes, refusals_told
 from elexirion_dagster.compiler.materialised import asset_key
 from elexirion_dagster.compiler.metadata import described
 from elexirion_dagster.compiler.ops import FILES, OUTPUTS
-from elexirion_dagster.compiler.resources import Unopened, Wanted, opened_for
+from elexirion_dagster.compiler.resources import Unopened, Wanted, file_tag, opened_for
 from elexirion_dagster.dialects.load import Loaded
 from elexirion_dagster.errors import InputError
 from elexirion_dagster.expressions import Engine
@@ -95,7 +95,7 @@ def picked_resource(known: Mapping[str, Loaded], settings: Settings) -> dg.Resou
             loaded = _chosen(context, known)
             scan = context.run.run_id if context.run else None
             inputs, batch = picked(loaded.pipeline, _keys(context, loaded.pipeline.name), scan=scan)
-            return Wanted(loaded.pipeline, loaded.pipelines, inputs, batch)
+            return Wanted(loaded.pipeline, loaded.pipelines, inputs, batch, file_tag(loaded.document.file))
 
         yield from opened_for(context, settings, find)
 
@@ -108,8 +108,10 @@ def _chosen(context: dg.InitResourceContext, known: Mapping[str, Loaded]) -> Loa
     names = [name for name in known if f"{name}_files" in chosen]
     if len(names) != 1 or context.run is None or context.instance is None:
         raise InputError("a run materialises the files of one pipeline", mend="Pick partitions of one asset.")
-    context.instance.add_run_tags(context.run.run_id, {PIPELINE_TAG: names[0]})
-    return known[names[0]]
+    chosen_one = known[names[0]]
+    tags = {PIPELINE_TAG: names[0], **file_tag(chosen_one.document.file)}
+    context.instance.add_run_tags(context.run.run_id, tags)
+    return chosen_one
 
 
 def _keys(context: dg.InitResourceContext, pipeline: str) -> list[str]:

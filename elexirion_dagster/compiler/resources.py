@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import dagster as dg
 
@@ -18,7 +19,16 @@ from elexirion_dagster.spec.children import NO_PIPELINES, Pipelines, sandboxes
 from elexirion_dagster.spec.partitioning import BATCH
 from elexirion_dagster.spec.pipeline import Pipeline
 from elexirion_dagster.store.hub import check_instance
-from elexirion_dagster.tags import FIRST, LANE_OF_TAG, LANE_TAG, PIPELINE_TAG, RECOVERED, RESUMED, TRIGGER_TAG
+from elexirion_dagster.tags import (
+    FILE_TAG,
+    FIRST,
+    LANE_OF_TAG,
+    LANE_TAG,
+    PIPELINE_TAG,
+    RECOVERED,
+    RESUMED,
+    TRIGGER_TAG,
+)
 
 RUN = "run"
 """Key of the resource; execution/executor.py calls its `cancel()`."""
@@ -126,7 +136,12 @@ def _trigger(run: dg.DagsterRun) -> str:
     return given if run.parent_run_id is None or given in (RECOVERED, RESUMED) else "dagster"
 
 
-def run_tags(pipeline: Pipeline) -> dict[str, str]:
+def run_tags(pipeline: Pipeline, file: str | None) -> dict[str, str]:
     """Tags of the pipeline's job, and so of its runs."""
     own = Redactor().tree(dict(pipeline.tags))
-    return {**own, PIPELINE_TAG: pipeline.name, LANE_TAG: FIRST, LANE_OF_TAG: pipeline.name}
+    return {**own, PIPELINE_TAG: pipeline.name, **file_tag(file), LANE_TAG: FIRST, LANE_OF_TAG: pipeline.name}
+
+
+def file_tag(file: str | None) -> dict[str, str]:
+    """The tag that says which file a pipeline was read from."""
+    return {FILE_TAG: str(Path(file).absolute())} if file else {}

@@ -6,12 +6,35 @@ from difflib import get_close_matches
 from pathlib import Path
 from types import MappingProxyType
 
-from elexirion_dagster.errors import PipelineError, Problem
+from elexirion_dagster.errors import InputError, PipelineError, Problem
 from elexirion_dagster.spec.children import is_path, pipeline_steps, referred_name
 from elexirion_dagster.spec.pipeline import Pipeline
 from elexirion_dagster.yamlio import Document
 
 NO_FILES: Mapping[str, Path] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A file that may not have the name that it has, and why."""
+
+    file: Path
+    error: InputError
+
+
+class KnownFiles(dict[str, Path]):
+    """The files of pipelines by name. A name in `refused` means none of them."""
+
+    def __init__(self, files: Mapping[str, Path], refused: Mapping[str, Refused]) -> None:
+        super().__init__(files)
+        self.refused = refused
+
+
+def refusal(known: Mapping[str, Path], name: str) -> InputError | None:
+    """Why a name means none of the known files, although a file has it."""
+    return known.refused[name].error if isinstance(known, KnownFiles) and name in known.refused else None
+
+
 Read = Callable[[Path], tuple[Document, Pipeline]]
 """Reads a file's document and pipeline. Raises PipelineError."""
 
@@ -77,6 +100,8 @@ class Library:
     def _named(self, name: str) -> Path:
         if name in self._known:
             return self._known[name].resolve()
+        if error := refusal(self._known, name):
+            raise _NotHadError(error.message, error.mend)
         close = get_close_matches(name, self._known, n=1)
         known = f"Known: {', '.join(self._known) or 'none'}; a file beside this one is written ./{name}.yaml."
         raise _NotHadError(f"there is no pipeline {name!r}", f"Did you mean {close[0]!r}?" if close else known)

@@ -44,6 +44,8 @@ class Finished:
     """Report files by kind; empty where the pipeline reports no findings."""
     worktree: Path | None = None
     """Where the run's work was kept, for a pipeline that works in a git worktree."""
+    file: Path | None = None
+    """The file that the pipeline was read from."""
 
 
 def execute(
@@ -94,7 +96,11 @@ def _finished(
     report = load(files["json"].read_text(encoding="utf-8")) if "json" in files else None
     workspace = home.workspace(root_of(run))
     worktree = workspace if (workspace / ".git").is_file() else None
-    return Finished(run.run_id, status, cause, message, outputs, report, files, worktree)
+    return Finished(run.run_id, status, cause, message, outputs, report, files, worktree, _file_of(run))
+
+
+def _file_of(run: dg.DagsterRun) -> Path | None:
+    return Path(run.tags[FILE_TAG]) if FILE_TAG in run.tags else None
 
 
 def _reports(folder: Path) -> dict[str, Path]:

@@ -80,7 +80,7 @@ def listing(settings: Settings) -> list[Listed]:
             rows.append(Listed(name, file, load_any(file, known).pipeline, None))
         except PipelineError as error:
             rows.append(Listed(name, file, None, str(error)))
-    return rows
+    return rows + [Listed(name, one.file, None, str(one.error)) for name, one in known.refused.items()]
 
 
 def check(
@@ -88,7 +88,7 @@ def check(
 ) -> list[tuple[Path, Loaded | PipelineError]]:
     """Check the settings, and the given files or names, or all that are found; a setting's fault has its name."""
     known = find_all(settings)
-    files = targets or [str(file) for file in known.values()]
+    files = targets or [*(str(file) for file in known.values()), *known.refused]
     wrong = [
         (Path(one.variable), PipelineError([Problem(one.message, file=one.variable, mend=one.mend)]))
         for one in faults(settings)

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
+from elexirion_dagster.dialects.library import refusal
 from elexirion_dagster.dialects.load import load_any
 from elexirion_dagster.dialects.lookup import find_all
 from elexirion_dagster.errors import ElexirionError, InputError, StorageError
@@ -174,6 +175,8 @@ def _own(address: Address, settings: Settings) -> Slot:
 
 
 def _slot_in(address: Address, known: Mapping[str, Path]) -> Slot:
+    if error := refusal(known, address.pipeline):
+        raise error
     if address.pipeline not in known:
         message = f"there is no pipeline {address.pipeline!r} any more, so no run asks {address}"
         raise InputError(message, mend="Put its file back, or leave the slot: nothing uses it.")

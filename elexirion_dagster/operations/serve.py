@@ -56,6 +56,8 @@ def serve(settings: Settings, *, port: int, say: Callable[[str], None]) -> NoRet
         servers, programs = _code_servers(sockets), _programs(port, workspace_file(home, sockets))
         # not needed, as the launcher starts another when it is gone
         group.start("zygote", zygote_command(home.dagster, PRELOAD), needed=False)
+        for refused in find_all(settings).refused.values():
+            say(f"warning: {refused.error}")
         say(f"starting Dagster on http://{HOST}:{port} (instance {home.dagster}); Ctrl-C ends it")
         for name, command in servers.items():
             group.start(name, command, inherits=[lock])
@@ -141,7 +143,8 @@ class _Keeping:
 def _pipelines(settings: Settings) -> dict[Path, int]:
     """The files of the pipelines, and when they were changed."""
     found = {}
-    for file in find_all(settings).values():
+    known = find_all(settings)
+    for file in (*known.values(), *(one.file for one in known.refused.values())):
         with suppress(FileNotFoundError):
             found[file] = file.stat().st_mtime_ns
     return found

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from elexirion_dagster.dialects.library import refusal
 from elexirion_dagster.dialects.load import Loaded, load_any
 from elexirion_dagster.errors import ElexirionError, InputError, StorageError
 from elexirion_dagster.records import Json
@@ -36,6 +37,8 @@ def finder(known: Mapping[str, Path], runnable: Collection[str] | None = None) -
 
     @cache
     def find(name: str) -> Loaded:
+        if error := refusal(known, name):
+            raise error
         if name not in known:
             raise InputError(f"there is no pipeline {name!r} any more", mend="Put its file back.")
         if runnable is not None and name not in runnable:

@@ -5,7 +5,7 @@ A line is `{"v": 1, "kind": …, "ts": "…Z", "root_run": …, "run": …, …f
 
 | kind | fields |
 |---|---|
-| `run_started` | pipeline, pipeline_hash, description, inputs, trigger, recovery_of, tags |
+| `run_started` | pipeline, pipeline_hash, description, inputs, trigger, file, recovery_of, tags |
 | `pin` | name, value |
 | `intent` | call_id, path, request_hash, occurrence, attempt, provider, model, max_usd, max_tokens |
 | `reply` | call_id, path, request_hash, occurrence, provider, model, reply, prompt, inputs, prompt_version, cost_usd |

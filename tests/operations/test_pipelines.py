@@ -1,10 +1,13 @@
 import pytest
 
 from elexirion_dagster.dialects.load import load_string
-from elexirion_dagster.errors import InputError
+from elexirion_dagster.dialects.lookup import find, find_all, shipped
+from elexirion_dagster.errors import InputError, PipelineError
 from elexirion_dagster.operations.launch import execute
-from elexirion_dagster.operations.pipelines import check, choose, read_inputs
+from elexirion_dagster.operations.pipelines import check, choose, listing, read_inputs
 from elexirion_dagster.settings import Settings
+from elexirion_dagster.store.home import Home
+from elexirion_dagster.store.journal import lines
 from elexirion_dagster.tags import MODEL_TAG
 
 PIPELINE = load_string("""
@@ -75,6 +78,46 @@ def test_a_check_finds_pipelines_by_name_and_warns_of_smells(in_a_folder_with_pi
     assert [(problem.line, problem.message) for problem in loaded.warnings] == [
         (3, "nothing uses what the step 'idle' comes to, and it does nothing else")
     ]
+
+
+AUDIT = "name: security_review\nsteps: [{name: s, type: set, vars: {x: 1}}]\noutputs: {x: '{{ vars.x }}'}\n"
+
+
+def test_a_foreign_folder_does_not_replace_a_shipped_pipeline(in_a_folder_with_pipelines, tmp_path):
+    settings, own = in_a_folder_with_pipelines, tmp_path / "pipelines_yaml" / "security_review.yaml"
+    own.write_text(AUDIT)
+    (own.parent / "outer.yaml").write_text(
+        "name: outer\nsteps: [{name: sub, type: pipeline, pipeline: security_review}]\n"
+    )
+    with pytest.raises(InputError) as refused:
+        choose("security_review", (), settings)
+    for text in (str(own), str(shipped() / own.name), "Rename it", f"ELEXIRION_PIPELINES={own.parent}"):
+        assert text in str(refused.value)
+    ((_, broken),) = check(["outer"], settings)
+    assert str(own) in broken.problems[0].message
+    (row,) = [row for row in listing(settings) if row.name == "security_review"]
+    assert (row.file, row.pipeline, str(own) in row.error) == (own, None, True)
+    assert sum(isinstance(found, PipelineError) for _, found in check([], settings)) == 2
+    assert choose(str(own), (), settings).file == own
+
+
+def test_a_named_folder_replaces_a_shipped_pipeline_and_the_run_says_which_it_was(in_a_folder_with_pipelines, tmp_path):
+    own = tmp_path / "pipelines_yaml" / "security_review.yaml"
+    own.write_text(AUDIT)
+    settings = in_a_folder_with_pipelines.model_copy(update={"pipelines": own.parent})
+    chosen = choose("security_review", (), settings)
+    assert chosen.file == own
+    run_id = "0a0a0a0a-0000-4000-8000-00000000000b"
+    finished = execute(chosen.file, {}, run_id=run_id, tags={MODEL_TAG: "none"}, settings=settings)
+    assert (finished.outputs, finished.file) == ({"x": 1}, own)
+    (started,) = [line for line in lines(Home(settings.home), run_id) if line["kind"] == "run_started"]
+    assert started["file"] == started["tags"]["elexirion/file"] == str(own)
+
+
+def test_the_folder_of_the_shipped_pipelines_is_no_foreign_one(monkeypatch, tmp_path):
+    monkeypatch.chdir(shipped().parent)
+    assert find_all(Settings(home=tmp_path)).refused == {}
+    assert find("nightly_scan", Settings(home=tmp_path)) == shipped() / "nightly_scan.yaml"
 
 
 def test_a_pipeline_that_runs_another_by_name_is_one_dagster_run(in_a_folder_with_pipelines):
