@@ -1,6 +1,7 @@
 """What a finished run shows."""
 
 import json
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import click
@@ -47,6 +48,11 @@ def resume_command(run: str) -> str:
 def announce(run: str) -> None:
     """Say on standard error which run begins, for whoever finds its terminal after it was killed."""
     click.echo(f"run {run}; if it is interrupted, resume it with: {resume_command(run)}", err=True)
+
+
+def record_text(record: Mapping[str, object]) -> str:
+    """The record as text; that of a cancelled run is one line, the last thing that its reader gets."""
+    return json.dumps(record, ensure_ascii=False, indent=None if record["status"] == "cancelled" else 2)
 
 
 def wide() -> Console:

@@ -2,6 +2,7 @@
 
 import importlib
 import io
+import json
 import os
 import signal
 import sys
@@ -43,6 +44,8 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "prune": ("instance.prune", "Remove workspaces and reports of old runs."),
 }
 """Where each command lives below this folder, and what it does."""
+_RUNNING = frozenset({"run", "rehearse", "scan"})
+"""Commands whose JSON is the record of a run."""
 
 
 class Commands(click.Group):
@@ -108,16 +111,14 @@ def main() -> None:
         error.show()
         sys.exit(BAD_INPUT)
     except (click.Abort, KeyboardInterrupt):
-        click.echo("cancelled", err=True)
-        sys.exit(CANCELLED)
+        sys.exit(_cancelled())
     except ElexirionError as error:
         click.echo(f"error: {_without_secrets(str(error))}", err=True)
         sys.exit(exit_code(error.cause))
     except RuntimeError as error:
         if not isinstance(error.__cause__, KeyboardInterrupt):  # Ctrl-C while a class was being made
             raise
-        click.echo("cancelled", err=True)
-        sys.exit(CANCELLED)
+        sys.exit(_cancelled())
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads on; the exit flushes once more
         sys.exit(FAILED)
@@ -125,6 +126,16 @@ def main() -> None:
         click.echo(f"error: {error.filename or 'the system'}: {error.strerror or error}", err=True)
         sys.exit(FAILED)
     sys.exit(code if isinstance(code, int) else DONE)
+
+
+def _cancelled() -> int:
+    """Say that the command was told to stop before its run began or after it had ended, as JSON where that is asked."""
+    click.echo("cancelled", err=True)
+    if "--json" in sys.argv and _RUNNING.intersection(sys.argv):
+        nothing: dict[str, object] = {"outputs": {}, "reports": {}, "worktree": None, "file": None}
+        record = {"run": None, "status": "cancelled", "cause": "cancelled", "message": "cancelled", **nothing}
+        click.echo(json.dumps(record))
+    return CANCELLED
 
 
 if __name__ == "__main__":

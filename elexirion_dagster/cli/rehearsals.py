@@ -1,6 +1,5 @@
 """`elexirion rehearse`, `rehearsal-server`."""
 
-import json
 import os
 import uuid
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from elexirion_dagster.cli.exits import DONE, run_exit_code
-from elexirion_dagster.cli.finished import as_record
+from elexirion_dagster.cli.finished import as_record, record_text
 from elexirion_dagster.operations.pipelines import choose
 from elexirion_dagster.operations.rehearsal_server import serve, sight, variables
 from elexirion_dagster.settings import Settings
@@ -39,7 +38,7 @@ def rehearse(target: str, assignments: tuple[str, ...], *, script: Path, as_json
     say = _mute if as_json else _say
     done = run(chosen, script, settings, run_id=str(uuid.uuid4()), say=say)
     if as_json:
-        click.echo(json.dumps(_record(done), ensure_ascii=False, indent=2))
+        click.echo(record_text(_record(done)))
     else:
         _show(done)
     return run_exit_code(done.finished.status, done.finished.cause)

@@ -1,6 +1,5 @@
 """`elexirion run`, `resume`, `tour`."""
 
-import json
 import os
 import uuid
 from contextlib import nullcontext
@@ -9,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from elexirion_dagster.cli.exits import run_exit_code
-from elexirion_dagster.cli.finished import announce, as_record, show_finished
+from elexirion_dagster.cli.finished import announce, as_record, record_text, show_finished
 from elexirion_dagster.cli.imports import allow_test_steps
 from elexirion_dagster.cli.live import shown
 from elexirion_dagster.cli.options import AS_JSON, MODEL, STREAM, WITHOUT_MODEL, Options, options
@@ -42,8 +41,8 @@ def _run(target: str, assignments: tuple[str, ...], given: Options) -> int:
     if chosen.note:
         click.echo(chosen.note, err=True)
     if not given.as_json:
-        click.echo(f"pipeline {chosen.file}", err=True)
         click.echo(model_note(chosen.pipeline, chosen.pipelines, given.model, settings), err=True)
+        click.echo(f"pipeline {chosen.file}", err=True)
         announce(run_id)
     if note := isolation_note(chosen.pipeline, chosen.pipelines, settings):
         click.secho(note, err=True, bold=True)
@@ -66,7 +65,7 @@ def _run(target: str, assignments: tuple[str, ...], given: Options) -> int:
 def _told(finished: "Finished", *, as_json: bool) -> int:
     """Show the outcome; returns the exit code."""
     if as_json:
-        click.echo(json.dumps(as_record(finished), ensure_ascii=False, indent=2))
+        click.echo(record_text(as_record(finished)))
     else:
         show_finished(finished)
     return run_exit_code(finished.status, finished.cause)

@@ -71,7 +71,7 @@ class ThreadExecutor(Executor):
         steps = execution_plan.step_keys_to_execute
         message = f"Executing ops as threads of process {os.getpid()}, {self._max_concurrent} at most"
         yield DagsterEvent.engine_event(plan_context, message, EngineEventData.in_process(os.getpid(), steps))
-        yield from ExecuteRunWithPlanIterable(
+        ops = ExecuteRunWithPlanIterable(
             execution_plan=execution_plan,
             iterator=partial(_iterate, max_concurrent=self._max_concurrent),
             execution_context_manager=PlanExecutionContextManager(
@@ -85,6 +85,11 @@ class ThreadExecutor(Executor):
                 output_capture=plan_context.output_capture,
             ),
         )
+        try:
+            yield from ops
+        except DagsterExecutionInterruptedError:  # while the run's resources are opened, too
+            _mark_canceling(plan_context.instance, plan_context.run_id)
+            raise
 
 
 @dg.executor(
@@ -152,6 +157,13 @@ def is_of_terminal(instance: dg.DagsterInstance, run_id: str) -> bool:
     return not instance.is_ephemeral and claimed(Path(instance.root_directory) / WORKERS, run_id) == "terminal"
 
 
+def _mark_canceling(instance: dg.DagsterInstance, run_id: str) -> None:
+    """Note that a signal from the terminal of the run or of `elexirion up` asks to cancel; Dagster expects a crash."""
+    run = instance.get_run_by_id(run_id)
+    if run is not None and run.status not in _STOPPING:
+        instance.report_run_canceling(run)
+
+
 class _Loop:
     """The ops of one run while they run."""
 
@@ -203,11 +215,7 @@ class _Loop:
         self._active.mark_interrupted()
         message = "Told to stop: ending what the ops have under way"
         yield DagsterEvent.engine_event(self._job_context, message, EngineEventData.interrupted(sorted(self._running)))
-        run = self._job_context.instance.get_run_by_id(self._job_context.run_id)
-        if run is not None and run.status not in _STOPPING:
-            # The signal came from the terminal of the run or of `elexirion up`: a wish to cancel, which Dagster
-            # otherwise takes for a crash.
-            self._job_context.instance.report_run_canceling(run)
+        _mark_canceling(self._job_context.instance, self._job_context.run_id)
         self._end_running()
 
     def _end_running(self) -> None:

@@ -1,12 +1,14 @@
 """Run one pipeline in this process as a run of the home's Dagster instance."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import dagster as dg
 from dagster._core.definitions.job_base import InMemoryJob
+from dagster._core.errors import DagsterExecutionInterruptedError
 from dagster._core.execution.api import execute_run
 from dagster._utils.interrupts import capture_interrupts
 
@@ -65,7 +67,7 @@ def execute(
     What looks like a secret in the inputs or tags is masked before anything is stored. `batch` is what a run with
     partitions is to scan. `parent` is the run that this one goes on with. `before` is called with the instance first.
     """
-    with capture_interrupts(), open_instance(settings) as (home, instance):
+    with _interruptible(), open_instance(settings) as (home, instance):
         before(instance)
         job = job_of_file(file, settings, test_steps=test_steps)
         redactor = Redactor(secrets=settings.secrets())
@@ -78,7 +80,7 @@ def execute(
                 parent_run_id=None if parent is None else parent.run_id,
                 root_run_id=None if parent is None else root_of(parent),
             )
-            execute_run(InMemoryJob(job), run, instance)
+            _executed(job, run, instance)
         ended = instance.get_run_by_id(run_id)
         if ended is None:
             raise dg.DagsterInvariantViolationError(f"run {run_id} is gone from the instance")
@@ -117,6 +119,26 @@ def _origin(file: Path, *, test_steps: bool) -> dict[str, str]:
         ".dagster/repository": f"__repository__@{LOCATION}",
         **({TEST_STEPS_TAG: "yes"} if test_steps else {}),
     }
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Leave interrupts to the run. Raises KeyboardInterrupt where one came before there was any."""
+    try:
+        with capture_interrupts():
+            yield
+    except DagsterExecutionInterruptedError as error:
+        raise KeyboardInterrupt from error
+
+
+def _executed(job: dg.JobDefinition, run: dg.DagsterRun, instance: dg.DagsterInstance) -> None:
+    """Execute the run. Dagster raises where it is interrupted before the first op or after the last one."""
+    try:
+        execute_run(InMemoryJob(job), run, instance)
+    except DagsterExecutionInterruptedError:
+        now = instance.get_run_by_id(run.run_id)
+        if now is not None and not now.is_finished:
+            instance.report_run_canceled(now, "The run was interrupted.")
 
 
 def _outputs(storage: Path) -> dict[str, Json]:

@@ -86,3 +86,36 @@ def test_being_told_to_stop_before_the_run_begins_is_130(start_elexirion, tmp_pa
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Traceback" not in err
+
+
+ASKS = """
+name: asks
+steps:
+  - {name: a, type: llm, prompt: Hi.}
+  - {name: sleep, type: command, run: [sleep, "313"]}
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", ["rehearse", "run"])
+@pytest.mark.parametrize("moment", ["dagster", "journal/*/*.jsonl", "asleep"])
+def test_a_record_of_one_line_is_the_last_word_whenever_it_is_told_to_stop(
+    start_elexirion, tmp_path, home_path, command, moment
+):
+    (tmp_path / "asks.yaml").write_text(ASKS, encoding="utf-8")
+    (tmp_path / "script.yaml").write_text("answers: [{text: x}]\n", encoding="utf-8")
+    words = ("--script", "script.yaml") if command == "rehearse" else ("--model", "fake")
+    home = home_path / "rehearsal" if command == "rehearse" else home_path
+    process = start_elexirion(command, "asks.yaml", *words, "--json")
+    deadline = time.monotonic() + 120
+    while not (sleepers(process) if moment == "asleep" else list(home.glob(moment))):
+        assert process.poll() is None, process.stderr.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 130, err
+    (line,) = out.splitlines()
+    record = json.loads(line)
+    assert (record["status"], record["cause"]) == ("cancelled", "cancelled")
+    assert "Traceback" not in err
