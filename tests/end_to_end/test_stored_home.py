@@ -30,13 +30,18 @@ def own(tmp_path: Path, environ: dict[str, str]) -> Stored:
     return unpack(tmp_path, environ)
 
 
-def asked(home: Stored, *words: str):
-    """What a command that only looks answers as JSON."""
+def did(home: Stored, *words: str) -> str:
+    """What a command prints that needs no process of its own."""
     with chdir(home.shop):
         environ = {"ELEXIRION_HOME": str(home.home)}
-        done = CliRunner().invoke(cli, [*words, "--json"], env=environ, catch_exceptions=False)
+        done = CliRunner().invoke(cli, words, env=environ, catch_exceptions=False)
     assert done.exit_code == 0, done.output
-    return json.loads(done.stdout)
+    return done.stdout
+
+
+def asked(home: Stored, *words: str):
+    """What a command answers as JSON."""
+    return json.loads(did(home, *words, "--json"))
 
 
 @pytest.mark.parametrize("built_anew", [False, True], ids=["as_it_lies", "built_anew_from_the_journal"])
@@ -114,13 +119,13 @@ def test_an_optimisation_finds_nothing_new_and_pays_for_nothing_again(own):
 
 def test_what_a_person_says_today_is_taken_with_what_was_kept(own):
     """Rollback, release and adoption read what was written then, and the day's words follow those of before."""
-    own.elexirion("prompts", "rollback", "sorting/sort")
-    own.elexirion("prompts", "unpin", "shades/sort")
+    did(own, "prompts", "rollback", "sorting/sort")
+    did(own, "prompts", "unpin", "shades/sort")
     listed = {one["slot"]: one for one in asked(own, "prompts", "list")}
     assert listed["sorting/sort"]["in_use"] is None
     assert (listed["shades/sort"]["pinned"], listed["shades/sort"]["canary"]) == (False, own.facts["on_trial"])
-    own.elexirion("recoveries", "adopt", own.facts["derived"])
+    did(own, "recoveries", "adopt", own.facts["derived"])
     own.elexirion("recoveries", "adopt", own.facts["adopted"], code=2)
-    own.elexirion("feedback", own.facts["before_learning"], "sort", "good")
+    did(own, "feedback", own.facts["before_learning"], "sort", "good")
     (hidden,) = (one for one in asked(own, "findings", "list", *STATES) if one["suppressed_by"] == "file")
-    own.elexirion("findings", "accept", hidden["fingerprint"][:8])
+    did(own, "findings", "accept", hidden["fingerprint"][:8])

@@ -68,13 +68,10 @@ class Served:
         """The outputs that the journal has of a run that was launched, once it has ended well."""
         found = self.ui.finished(run_id)
         assert found["status"] == "SUCCESS", run_id
-        root = next((tag["value"] for tag in found["tags"] if tag["key"] == "dagster/root_run_id"), run_id)
-        lines = [line for name in {run_id, root} for line in self._journal(name)]
-        (outputs,) = [line["outputs"] for line in lines if (line["kind"], line["run"]) == ("outputs", run_id)]
+        files = (self.stored.home / "journal").glob(f"*/{run_id}.*.jsonl")
+        lines = [json.loads(line) for file in files for line in file.read_text(encoding="utf-8").splitlines()]
+        (outputs,) = [line["outputs"] for line in lines if line["kind"] == "outputs"]
         return outputs
-
-    def _journal(self, root_run: str) -> list[Record]:
-        return self.ui.journal(root_run) if (self.stored.home / "journal" / root_run).is_dir() else []
 
 
 @pytest.fixture(scope="module")
@@ -120,6 +117,10 @@ def in_the_ui(served: Served, run_id: str) -> str:
     return served.ui.resumed(run_id)
 
 
+def in_the_terminal(served: Served, run_id: str) -> str:
+    return json.loads(served.stored.elexirion("resume", run_id, "--json"))["run"]
+
+
 def _is_step(line: Record, run_id: str) -> bool:
     return line["run"] == run_id and line["kind"] == "step"
 
@@ -127,6 +128,7 @@ def _is_step(line: Record, run_id: str) -> bool:
 GO_ON: list[tuple[str, Callable[[Served, str], str], Record, set[str]]] = [
     ("parked", in_the_ui, {"sum": 43}, {"each", "each[hall].number"}),
     ("adopted", in_the_ui, {"sum": 43}, {"each", "each[yard].number"}),
+    ("killed", in_the_terminal, {"who": "Ada is.", "gate": "1"}, {"gate"}),
 ]
 """The stored run, how a user has it go on, its outputs, and the steps that it has left to do."""
 
