@@ -105,7 +105,7 @@ def test_a_whole_new_scan_reports_nothing_new_and_its_alerts_are_those_of_before
     assert own.elexirion("scan", ".", "--no-model", "--fail-on", "medium", code=3), "what was open is open"
 
 
-def test_an_optimisation_finds_nothing_new_and_pays_for_nothing_again(own):
+def test_an_optimisation_finds_nothing_better_and_changes_nothing(own):
     before = asked(own, "prompts", "list")
     with model() as server:
         environ = {**own.environ, "ELEXIRION_LOCAL_URL": f"{server.base_url}/v1"}
