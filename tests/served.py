@@ -51,7 +51,7 @@ def mutation(name: str) -> str:
 
 
 @contextmanager
-def opened(folder: Path, *, path_prefix: str = "") -> Iterator[Served]:
+def opened(folder: Path, **options: Any) -> Iterator[Served]:
     """Dagster's application over an instance in `folder`, without code locations."""
     (folder / "dagster.yaml").write_text("telemetry: {enabled: false}\n", encoding="utf-8")
     workspace = folder / "workspace.yaml"
@@ -59,7 +59,7 @@ def opened(folder: Path, *, path_prefix: str = "") -> Iterator[Served]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DAGSTER_HOME", str(folder))
         with (
-            dagster_app(workspace, path_prefix=path_prefix) as app,
+            dagster_app(workspace, **options) as app,
             DagsterInstance.from_config(str(folder)) as instance,
         ):
             yield Served(app, instance)

@@ -143,3 +143,17 @@ def test_a_refused_alert_is_not_shown():
     with pytest.raises(InputError, match="ELEXIRION_ALERT cannot be used") as caught:
         Settings.from_env({"ELEXIRION_ALERT": "'https://hooks.example.org/services/secret"})
     assert "hooks.example.org" not in str(caught.value)
+
+
+def test_hosts_are_names_and_ports_are_ignored():
+    assert Settings.from_env({"ELEXIRION_HOSTS": "AI.example.com., box.lan:8080,[::1]:3000,"}).hosts == (
+        "ai.example.com",
+        "box.lan",
+        "::1",
+    )
+
+
+@pytest.mark.parametrize("given", ["*", "*.example.com", "https://ai.example.com", "a b", "a/b", "user@a"])
+def test_what_is_no_host_is_named(given):
+    with pytest.raises(InputError, match="ELEXIRION_HOSTS"):
+        Settings.from_env({"ELEXIRION_HOSTS": given})
