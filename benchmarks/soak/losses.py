@@ -111,5 +111,5 @@ def main(count: int, again: float) -> int:
 
 
 if __name__ == "__main__":
-    runs, share = [float(word) for word in sys.argv[1:]] + [500.0, 0.5][len(sys.argv) - 1 :]
+    runs, share = [float(word) for word in sys.argv[1:]] + [500.0, 1 / 3][len(sys.argv) - 1 :]
     sys.exit(main(int(runs), share))

@@ -184,12 +184,16 @@ def _newest(context: dg.SensorEvaluationContext, end: _End) -> int:
 def _awaited(
     context: dg.SensorEvaluationContext, cursor: Cursor, watch_s: float
 ) -> tuple[list[dg.DagsterRun], list[dg.DagsterRun]]:
-    """The failed runs to do something about, and the split ones of which all parts are done; waits a while for one."""
+    """The failed runs to do something about, and the split ones of which all parts are done; waits a while for one.
+
+    Each run once: two processes may have failed a run at the same moment, and a tick must not ask twice for one key.
+    """
     deadline = time.monotonic() + watch_s
     while True:
-        runs, wholes = [*_due(context, cursor), *_failed(context, cursor)], [*_put_together(context, cursor)]
+        runs = {run.run_id: run for run in (*_due(context, cursor), *_failed(context, cursor))}
+        wholes = [*_put_together(context, cursor)]
         if runs or wholes or time.monotonic() + _LOOK_S > deadline:
-            return runs, wholes
+            return [*runs.values()], wholes
         time.sleep(_LOOK_S)
 
 

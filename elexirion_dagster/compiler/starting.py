@@ -24,9 +24,19 @@ def can_copy(instance: dg.DagsterInstance, failed: dg.DagsterRun, launch: Launch
     """
     if not isinstance(instance.run_coordinator, QueuedRunCoordinator) or PARTITION_NAME_TAG in failed.tags:
         return False
-    whole = failed.step_keys_to_execute is None and failed.op_selection is None and failed.asset_selection is None
     known = failed.remote_job_origin is not None and failed.job_snapshot_id is not None
-    return launch.job == failed.job_name and whole and known
+    return launch.job == failed.job_name and known and _is_whole(instance, failed)
+
+
+def _is_whole(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
+    """Whether the run was to execute the whole job from its beginning."""
+    if run.op_selection is not None or run.asset_selection is not None or run.execution_plan_snapshot_id is None:
+        return False
+    plan = instance.get_execution_plan_snapshot(run.execution_plan_snapshot_id)
+    steps = {step.key for step in plan.steps}
+    state = plan.initial_known_state
+    begins = state is None or (state.parent_state is None and not state.ready_outputs)
+    return begins and steps == set(plan.step_keys_to_execute)
 
 
 def start_copy(instance: dg.DagsterInstance, failed: dg.DagsterRun, launch: Launch, config: Mapping[str, Any]) -> bool:
@@ -65,6 +75,7 @@ def _copy(
         job_name=failed.job_name,
         run_id=run_id,
         run_config=config,
+        step_keys_to_execute=failed.step_keys_to_execute,
         status=dg.DagsterRunStatus.NOT_STARTED,
         tags=tags,
         job_snapshot_id=failed.job_snapshot_id,

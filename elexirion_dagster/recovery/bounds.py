@@ -7,7 +7,7 @@ from elexirion_dagster.spec.pipeline import Pipeline
 from elexirion_dagster.store.failures.recoveries import Line, Past
 from elexirion_dagster.tags import RECOVERY_TAG
 
-MOST_LOSSES = 6
+MOST_LOSSES = 10
 """So many workers lost in a row, without anything new in the journal, and the run is left to a person."""
 _PAUSE_S, _LONGEST_PAUSE_S = 5.0, 60.0
 

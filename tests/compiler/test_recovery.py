@@ -106,6 +106,13 @@ def test_it_begins_with_the_failures_from_now_on_and_takes_a_burst_in_one_tick(t
     assert tick(cursor)[1] == []
 
 
+def test_a_run_that_two_processes_failed_at_the_same_moment_is_recovered_once(tick, lost, instance):
+    cursor, _ = tick()
+    run = lost()
+    instance.report_run_failed(instance.get_run_by_id(run), "its worker ended without a word")
+    assert [request.run_key for request in tick(cursor)[1]] == [f"{run}:1"]
+
+
 def test_a_daemon_that_died_before_it_kept_the_cursor_asks_for_the_same_runs_again(tick, lost):
     cursor, _ = tick()
     lost()

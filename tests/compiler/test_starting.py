@@ -9,7 +9,9 @@ from pathlib import Path
 import dagster as dg
 import pytest
 from dagster._core.code_pointer import ModuleCodePointer
+from dagster._core.execution.api import create_execution_plan
 from dagster._core.execution.plan.objects import StepFailureData, UserFailureData
+from dagster._core.execution.plan.state import KnownExecutionState
 from dagster._core.origin import JobPythonOrigin, RepositoryPythonOrigin
 from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteRepositoryOrigin
 from dagster._core.scheduler.instigation import InstigatorState, InstigatorStatus, InstigatorType
@@ -54,12 +56,9 @@ def failed(instance, settings, known):
     remote = RemoteRepositoryOrigin(RegisteredCodeLocationOrigin("here"), "__repository__").get_job_origin(job.name)
 
     def fail(cause, **tags):
-        made = instance.create_run_for_job(
+        run = instance.create_run_for_job(
             job, run_config={"x": "b"}, tags={**job.tags, **tags}, remote_job_origin=remote, job_code_origin=code
         )
-        run = record.copy(made, run_id=str(uuid.uuid4()), step_keys_to_execute=None)  # which stands for all of them
-        instance.delete_run(made.run_id)
-        instance.add_run(run)
         metadata = {"cause": dg.TextMetadataValue(cause)}
         told = UserFailureData(label="intentional-failure", description="it broke", metadata=metadata)
         data = StepFailureData(error=None, user_failure_data=told)
@@ -107,6 +106,18 @@ def test_worker_and_sensor_together_start_a_recovery_once(instance, settings, kn
         assert not sensor.evaluate_tick(context).run_requests
     assert len(others(instance, run)) == 1
     assert len(past(open_home(settings.home), run.run_id).decided) == 1
+
+
+def test_a_run_that_went_on_with_another_in_dagster_is_left_to_the_sensor(instance, failed, settings, known):
+    run = failed("connection")
+    job = job_of_file(known["asks"], settings)
+    state = KnownExecutionState.build_for_reexecution(instance, run)
+    plan = create_execution_plan(job, {"x": "b"}, known_state=state)
+    again = instance.create_run_for_job(
+        job, execution_plan=plan, remote_job_origin=run.remote_job_origin, job_code_origin=run.job_code_origin
+    )
+    assert can_copy(instance, run, Launch("k", "asks", {}))
+    assert not can_copy(instance, again, Launch("k", "asks", {}))
 
 
 def test_of_many_that_start_the_same_recovery_one_does(instance, failed):

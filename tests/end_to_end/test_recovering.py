@@ -3,6 +3,8 @@
 import os
 import signal
 
+import dagster as dg
+import psutil
 import pytest
 from serving import wait_for
 
@@ -60,6 +62,28 @@ def test_a_run_whose_worker_is_killed_goes_on_and_keeps_what_was_finished(watche
     assert sorted(finished) == ["first", "naps"], "the step that was finished is not done again"
     (line,) = [line for line in watched.journal(run_id) if line["kind"] == "recovery"]
     assert (line["cause"], line["action"]) == ("worker_lost", "continue")
+
+
+def test_neither_the_daemon_nor_the_code_server_is_needed_to_notice_a_killed_worker_and_to_queue_its_recovery(watched):
+    run_id = watched.started("naps")
+    pid = wait_for(lambda: worker(watched.home / "dagster" / WORKERS, run_id))
+    assert psutil.Process(pid).nice() > 0, "it stands back behind those that watch"
+    wait_for(lambda: [line for line in watched.journal(run_id) if line["kind"] == "run_started"])
+    stopped = [watched.program("dagster-daemon"), watched.program("module-name elexirion_dagster")]
+    for process in stopped:
+        process.suspend()
+    try:
+        os.kill(pid, signal.SIGKILL)
+        with dg.DagsterInstance.from_config(str(watched.home / "dagster")) as instance:
+            tags = {"elexirion/recovery_of": run_id}
+            (queued,) = wait_for(lambda: instance.get_runs(dg.RunsFilter(tags=tags)))
+            assert instance.get_run_by_id(run_id).status is dg.DagsterRunStatus.FAILURE
+        assert (queued.status.value, queued.tags["dagster/priority"]) == ("QUEUED", "10")
+    finally:
+        for process in stopped:
+            process.resume()
+    (row,) = recovered(watched, run_id)
+    assert row["runId"] == queued.run_id
 
 
 def test_a_failure_that_nothing_mends_is_parked_with_a_report(watched):

@@ -95,7 +95,7 @@ def test_recoveries_that_were_lost_before_they_did_anything_do_not_count(root):
     one.fail("worker_lost", NEW[0])
     for _ in range(MOST_LOSSES - 1):
         assert one.fail("worker_lost").launches
-    assert one.fail("worker_lost", NEW[0]).launches, "five that did nothing and one that did: one of three is used"
+    assert one.fail("worker_lost", NEW[0]).launches, "nine that did nothing and one that did: one of three is used"
     assert one.fail("connection").launches
     last = one.fail("connection")
     assert "3 of 3 recoveries are used up" in last.reason
