@@ -30,7 +30,7 @@ class Limits:
     """What one command may use; memory, processor time and file size hold for each of its processes."""
 
     memory_mb: int = 4096
-    """Address space."""
+    """Memory that it can write to; it may reserve 32 GB more of address space, as WebAssembly and Java do."""
     cpu_s: int | None = None
     """Processor time."""
     file_mb: int = 1024

@@ -29,10 +29,12 @@ _FAILED = 1 << 8
 """The wait status of a process that ended with exit code 1."""
 _NEW_NPROC = (5, 14)
 """From this kernel on RLIMIT_NPROC counts the processes of each user namespace apart."""
+_RESERVED_BYTES = 32 << 30
+"""Address space beyond the memory: WebAssembly and Java reserve tens of gigabytes that they never write to."""
 _LOADER = ("LD_", "DYLD_")
 _KEPT = "ELEXIRION_KEPT_"
 _LIMITS = {
-    "memory": resource.RLIMIT_AS,
+    "memory": resource.RLIMIT_DATA,
     "cpu": resource.RLIMIT_CPU,
     "file": resource.RLIMIT_FSIZE,
     "core": resource.RLIMIT_CORE,
@@ -147,6 +149,8 @@ class _Command:
         for name, kind in _LIMITS.items():
             for wanted in self.options.get(name, ()):
                 _set_limit(kind, int(wanted))
+        for wanted in self.options.get("memory", ()):
+            _set_limit(resource.RLIMIT_AS, int(wanted) + _RESERVED_BYTES)
         if sys.platform == "linux" and not self.namespaced:
             # It counts all processes of the user, so it only bounds how many more there can be before we count ours.
             _set_limit(resource.RLIMIT_NPROC, _tasks() + self.processes)

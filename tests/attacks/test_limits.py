@@ -53,6 +53,16 @@ def test_memory_is_bounded_through_a_shell_too(tmp_path, sandbox):
         assert "MemoryError" in done.stderr
 
 
+RESERVE = "import mmap; mmap.mmap(-1, 10 << 30, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, prot=0); print('reserved')"
+
+
+def test_address_space_that_is_only_reserved_is_no_memory(tmp_path, sandbox):
+    """WebAssembly in node does this: `fetch` failed under a limit of the address space."""
+    command = [os.path.realpath(sys.executable), "-c", RESERVE]
+    done = run(command, cwd=tmp_path, timeout_s=60, limits=Limits(memory_mb=500), sandbox=sandbox)
+    assert done.stdout == "reserved\n", done.stderr
+
+
 def test_processor_time_is_bounded(tmp_path, sandbox):
     done = run(["sh", "-c", "while :; do :; done"], cwd=tmp_path, timeout_s=60, limits=Limits(cpu_s=1), sandbox=sandbox)
     assert done.exit_code in (-9, -24, 128 + 9, 128 + 24)
