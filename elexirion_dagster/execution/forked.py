@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn, Self
 
+from elexirion_dagster.execution.env_files import ignore_env_files
 from elexirion_dagster.execution.workers import claim, log_file, wanted_job, worker
 from elexirion_dagster.shell import RUN_VARIABLE
 
@@ -135,6 +136,7 @@ def _become(order: Order, folder: Path) -> None:
 
 def _execute(order: Order) -> int:
     """What `dagster api execute_run` does with these arguments."""
+    ignore_env_files()
     api = importlib.import_module("dagster._cli.api")
     try:
         api.execute_run_command.main(args=[order.args], standalone_mode=False)

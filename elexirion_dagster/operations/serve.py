@@ -3,10 +3,8 @@
 import fcntl
 import math
 import os
-import shutil
 import socket
 import sys
-import sysconfig
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -17,6 +15,7 @@ from typing import NoReturn
 from elexirion_dagster.configuration import check_settings
 from elexirion_dagster.dialects.lookup import find_all
 from elexirion_dagster.errors import ElexirionError, InputError
+from elexirion_dagster.execution.env_files import command
 from elexirion_dagster.execution.processes import Group, undisturbed
 from elexirion_dagster.execution.workers import WORKERS, any_since, end, warm
 from elexirion_dagster.execution.zygote import command as zygote_command
@@ -76,12 +75,12 @@ def serve(settings: Settings, *, port: int, say: Callable[[str], None]) -> NoRet
 def _code_servers(sockets: Mapping[str, Path]) -> dict[str, list[str]]:
     """One per location, for web server and daemon; what it cannot load it shows, as loading is left for later."""
     return {
-        f"code server of {location}": [
-            *(_program("dagster"), "api", "grpc", "--lazy-load-user-code", "--log-level", "warning"),
+        f"code server of {location}": command(
+            *("dagster", "api", "grpc", "--lazy-load-user-code", "--log-level", "warning"),
             *("--module-name", f"{location}.definitions", "--location-name", location, "--socket", str(path)),
             "--inject-env-vars-from-instance",
             "--empty-working-directory",  # else modules are imported from the folder where the user happens to be
-        ]
+        )
         for location, path in sockets.items()
     }
 
@@ -92,7 +91,7 @@ def _programs(port: int, workspace: Path) -> dict[str, list[str]]:
             *(sys.executable, "-P", "-m", "elexirion_dagster.web.server"),
             *("--host", HOST, "--port", str(port), "--workspace", str(workspace)),
         ],
-        "daemon": [_program("dagster-daemon"), "run", "-w", str(workspace)],
+        "daemon": command("dagster-daemon", "run", "-w", str(workspace)),
     }
 
 
@@ -230,14 +229,3 @@ def _taken(port: int) -> bool:
     with closing(socket.socket()) as probe:
         probe.settimeout(1)
         return probe.connect_ex((HOST, port)) == 0
-
-
-def _program(name: str) -> str:
-    """The program that was installed beside this interpreter, else the one on the PATH."""
-    beside = Path(sysconfig.get_path("scripts")) / name
-    found = str(beside) if beside.exists() else shutil.which(name)
-    if found is None:
-        raise ElexirionError(
-            f"{name} is not installed", cause="command_failed", mend=f"{sys.executable} -m pip install {name}"
-        )
-    return found

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from dagster._cli.utils import get_instance_for_cli
+from dagster import DagsterInstance
 from dagster._core.workspace.context import WorkspaceProcessContext
 from dagster._core.workspace.load_target import WorkspaceFileTarget
 from dagster._utils.log import configure_loggers
@@ -25,7 +25,7 @@ def set_up_logs() -> None:
 @contextmanager
 def dagster_app(workspace: Path, *, path_prefix: str = "", read_only: bool = False) -> Iterator[ASGIApp]:
     """Serve the code locations of a workspace file on the instance in DAGSTER_HOME, while the `with` block lasts."""
-    with get_instance_for_cli() as instance:
+    with DagsterInstance.get() as instance:
         instance.optimize_for_webserver(DEFAULT_DB_STATEMENT_TIMEOUT, DEFAULT_POOL_RECYCLE, DEFAULT_POOL_MAX_OVERFLOW)
         with WorkspaceProcessContext(
             instance,

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from serving import BREAKS, FALLS_BACK, MENDS, NAPS, SHADOWED, SLOW, STANDS_IN, Ui, up
+from serving import BREAKS, FALLS_BACK, MENDS, NAPS, SHADOWED, SLOW, STANDS_IN, WHERE, Ui, up
 
 REPOSITORY = Path(__file__).parents[2]
 SHADOWS = ("yaml", "jinja2", "tomllib", "duckdb", "dagster", "click", "anthropic", "elexirion_dagster", "uvicorn")
@@ -23,6 +23,7 @@ def ui(tmp_path_factory: pytest.TempPathFactory, clean_environ: dict[str, str]) 
         "breaks": BREAKS,
         "mends": MENDS,
         "naps": NAPS,
+        "where": WHERE,
         "falls_back": FALLS_BACK,
         "stands_in": STANDS_IN,
         "torn": "[",
@@ -32,8 +33,9 @@ def ui(tmp_path_factory: pytest.TempPathFactory, clean_environ: dict[str, str]) 
         (folder / f"{name}.py").write_text(
             f"open({str(folder / SHADOWED)!r}, 'a').write('{name} ')\nraise ImportError\n"
         )
+    (folder / ".env").write_text("WHERE=elsewhere\n")
     home = folder / "home"
-    environ = {**clean_environ, "ELEXIRION_HOME": str(home), "PYTHONPATH": str(REPOSITORY)}
+    environ = {**clean_environ, "ELEXIRION_HOME": str(home), "PYTHONPATH": str(REPOSITORY), "WHERE": "here"}
     with up(folder, environ) as running:
         yield running
 

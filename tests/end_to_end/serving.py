@@ -34,6 +34,13 @@ steps:
   - {name: first, type: set, vars: {x: 1}}
   - {name: naps, type: command, needs: [first], run: [sleep, '6']}
 """
+WHERE = """
+name: where
+env: [WHERE]
+steps:
+  - {name: looks, type: set, vars: {where: "{{ env.WHERE }}"}}
+outputs: {where: "{{ vars.where }}"}
+"""
 FALLS_BACK = """
 name: falls_back
 steps:

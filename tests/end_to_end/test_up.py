@@ -82,6 +82,14 @@ def test_no_module_is_imported_from_the_folder_where_up_was_started(ui, tmp_path
     assert not (ui.home.parent / SHADOWED).exists()
 
 
+def test_a_file_env_where_up_was_started_sets_nothing(ui):
+    run_id = ui.started("where")
+    assert ui.finished(run_id)["status"] == "SUCCESS"
+    (line,) = [line for line in ui.journal(run_id) if line["kind"] == "outputs"]
+    assert line["outputs"] == {"where": "here"}
+    assert not [said for said in ui.said if "environment variables" in said]
+
+
 @pytest.mark.parametrize(
     ("inputs", "message"),
     [({"seconds": "many"}, "Int"), ({"minutes": 3}, "unexpected config entry")],
