@@ -227,7 +227,7 @@ def wait_for(look: Callable[[], Any]) -> Any:
     while time.monotonic() < deadline:
         if found := look():
             return found
-        time.sleep(0.1)
+        time.sleep(0.3)
     raise AssertionError("nothing came in time")
 
 
