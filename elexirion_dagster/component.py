@@ -42,7 +42,9 @@ class PipelineComponent(dg.Component, dg.Model, dg.Resolvable):
             return
         place = (folder / self.pipeline).resolve()
         if not place.exists():
-            raise InputError(f"there is no {self.pipeline} in {folder}", mend="Name a file or folder beside defs.yaml.")
+            raise InputError(
+                f"{self.pipeline} does not exist in {folder}", mend="Name a file or folder beside defs.yaml."
+            )
         files = [file for file in (sorted(place.iterdir()) if place.is_dir() else [place]) if file.suffix in SUFFIXES]
         known |= {file.stem: file for file in files}
         yield from (load_any(file, known) for file in files)

@@ -102,3 +102,10 @@ class Cancelled(ElexirionError):  # noqa: N818 - the name of the cause
 
     def __init__(self, message: str = "the run was cancelled") -> None:
         super().__init__(message, cause="cancelled")
+
+
+def unreadable(error: Exception) -> str:
+    """Why a file or folder could not be opened, to stand after its name."""
+    if isinstance(error, FileNotFoundError | NotADirectoryError):
+        return "does not exist"
+    return f"cannot be read: {error.strerror if isinstance(error, OSError) else error}"

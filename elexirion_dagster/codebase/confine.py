@@ -4,7 +4,7 @@ import os
 import stat
 from pathlib import Path, PurePosixPath
 
-from elexirion_dagster.errors import InputError, PolicyError
+from elexirion_dagster.errors import InputError, PolicyError, unreadable
 
 FOLDER = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC | getattr(os, "O_PATH", os.O_RDONLY)
 """Flags for a folder on the way: it need not be readable, only passable."""
@@ -14,13 +14,17 @@ def confine(root: Path, path: str) -> Path:
     """Find the real place of `path` (relative, forward slashes) below `root`, with every link on the way resolved.
 
     The place need not exist. It holds no link, so it may be opened with O_NOFOLLOW, for reading or writing.
-    Raises PolicyError (tool_denied) for an absolute path, a `..`, or a link that leaves the root.
+    Raises PolicyError (tool_denied) for an absolute path, a `..`, or a link that leaves the root; InputError where
+    there is no root.
     """
     pure = PurePosixPath(path)
     if not path or "\0" in path or pure.is_absolute() or ".." in pure.parts:
         raise _denied(path, root)
     try:
         real_root = root.resolve(strict=True)
+    except (OSError, RuntimeError) as error:
+        raise InputError(f"{root} {unreadable(error)}", mend="Name a folder that is there.") from error
+    try:
         place = (real_root / pure).resolve()
     except (OSError, RuntimeError, ValueError) as error:
         raise _denied(path, root) from error
@@ -45,7 +49,7 @@ def open_below(root: Path, path: str) -> int:
         at = _step(at, name, os.O_NONBLOCK)
     except OSError as error:
         raise InputError(
-            f"{path} below {root} cannot be read: {error.strerror}",
+            f"{path} below {root} {unreadable(error)}",
             mend="Name a file that exists there and that you may read.",
         ) from error
     if not stat.S_ISREG(os.fstat(at).st_mode):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from elexirion_dagster.codebase.confine import open_real
-from elexirion_dagster.errors import InputError
+from elexirion_dagster.errors import InputError, unreadable
 
 _MOST_DEPTH = 60
 _MOST_FILES = 50_000
@@ -59,9 +59,7 @@ def _opened(real: Path, shown: str) -> Iterator[int]:
     try:
         top = open_real(real, os.O_DIRECTORY)
     except OSError as error:
-        raise InputError(
-            f"{shown!r} cannot be looked into: {error.strerror}", mend="Name an existing folder."
-        ) from error
+        raise InputError(f"{shown!r} {unreadable(error)}", mend="Name an existing folder.") from error
     try:
         yield top
     finally:

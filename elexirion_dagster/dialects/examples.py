@@ -17,12 +17,12 @@ def examples_file(document: Path, reference: str) -> Path:
         there = found.is_file()
     except (OSError, ValueError, RuntimeError) as error:
         raise InputError(f"{reference!r} is no usable path: {error}", mend="Name an existing file.") from error
-    if not found.is_relative_to(folder):
-        raise InputError(f"{reference} leads out of {folder}", mend="Put the file below the folder of this one.")
     if not there:
         beside = [path.name for path in found.parent.iterdir()] if found.parent.is_dir() else []
         close = get_close_matches(found.name, beside, n=1)
-        raise InputError(f"there is no file {reference}", mend=f"Did you mean {close[0]!r}?" if close else None)
+        raise InputError(f"the file {reference} does not exist", mend=f"Did you mean {close[0]!r}?" if close else None)
+    if not found.is_relative_to(folder):
+        raise InputError(f"{reference} leads out of {folder}", mend="Put the file below the folder of this one.")
     return found
 
 

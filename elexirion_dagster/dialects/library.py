@@ -115,14 +115,14 @@ class Library:
             there = found.is_file()
         except (OSError, ValueError, RuntimeError) as error:
             raise _NotHadError(f"{reference!r} is no usable path: {error}", "Name an existing file.") from error
+        if not there:
+            beside = [path.name for path in found.parent.glob("*.y*ml")] if found.parent.is_dir() else []
+            close = get_close_matches(found.name, beside, n=1)
+            raise _NotHadError(f"the file {reference} does not exist", f"Did you mean {close[0]!r}?" if close else None)
         folders = {path.resolve().parent for path in self._known.values()}
         if not any(found.is_relative_to(folder) for folder in (file.parent, *folders)):
             message = f"{reference} leads out of {file.parent}"
             raise _NotHadError(message, "Put the file below the folder of this one, or into a pipelines folder.")
-        if not there:
-            beside = [path.name for path in found.parent.glob("*.y*ml")] if found.parent.is_dir() else []
-            close = get_close_matches(found.name, beside, n=1)
-            raise _NotHadError(f"there is no file {reference}", f"Did you mean {close[0]!r}?" if close else None)
         return found
 
 

@@ -56,7 +56,8 @@ def find(target: str, settings: Settings) -> Path:
     if path.suffix in (*SUFFIXES, ".json") or "/" in target:
         if not path.is_file():
             raise InputError(
-                f"there is no file {target}", mend="Give the path of a pipeline, or a name from `elexirion list`."
+                f"the file {target} does not exist",
+                mend="Give the path of a pipeline, or a name from `elexirion list`.",
             )
         return path.resolve()
     known = find_all(settings)

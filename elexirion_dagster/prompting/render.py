@@ -53,7 +53,7 @@ def build_request(
     request = Request(
         model=model,
         messages=(*shown, *history, *([] if user is None else [Message("user", (TextBlock(user),))])),
-        system=system or None,
+        system=system if system and system.strip() else None,
         max_tokens=max_tokens,
         temperature=temperature,
         stop_sequences=tuple(stop_sequences),
@@ -65,7 +65,13 @@ def build_request(
 
 
 def sendable(text: str, of: str) -> str:
-    """The prompt `of` something, if it is text: what came from bytes that are none must not look like a fault."""
+    """The prompt `of` something, if it is a text that can be sent. Raises InputError.
+
+    Providers refuse an empty one; what came from bytes that are no text must not look like a provider's fault.
+    """
+    if not text.strip():
+        mend = "Look at what its template refers to; give the step a `when` if there may be nothing to ask."
+        raise InputError(f"the prompt of {of} is empty", mend=mend)
     try:
         text.encode()
     except UnicodeEncodeError as error:

@@ -23,6 +23,17 @@ HINTS_AS_HEADERS = True
 _DONE = b"data: [DONE]\n\n"
 
 
+def refusal(body: Mapping[str, Json]) -> str | None:
+    """Why the API answers 400: no messages, or a turn without content; empty content it takes."""
+    if not body["messages"]:
+        return (
+            "Invalid 'messages': empty array. Expected an array with minimum length 1, but got an empty array instead."
+        )
+    if any(turn.get("content") is None and not turn.get("tool_calls") for turn in body["messages"]):
+        return "Invalid value for 'content': expected a string, got null."
+    return None
+
+
 def asked(body: Mapping[str, Json]) -> Asked:
     """Read what a request asks for."""
     form = (body.get("response_format") or {}).get("json_schema") or {}

@@ -31,6 +31,8 @@ _STATUSES = MappingProxyType(
     }
 )
 _KINDS = MappingProxyType({"overloaded_error": 503, "rate_limit_error": 429, "api_error": 500})
+_MARKS = frozenset({"thought", "thoughtSignature", "thought_signature"})
+"""Keys of a part that are not what it holds."""
 _RPC = "type.googleapis.com/google.rpc."
 _TYPES = ("", "string", "number", "integer", "boolean", "array", "object", "null")
 
@@ -63,6 +65,20 @@ class Contents:
         given = parse_qs(query)
         numbers = any("enum-encoding=int" in value for value in given.get("$alt", ()))
         return cls(stream=stream, sse=given.get("alt") == ["sse"], numbers=numbers)
+
+    def refusal(self, body: Mapping[str, Json]) -> str | None:
+        """Why the API answers 400: no contents, one without parts, a part with nothing in it."""
+        request = "* GenerateContentRequest.contents"
+        if not body["contents"]:
+            return f"{request}: contents is not specified"
+        for index, turn in enumerate(body["contents"]):
+            if not turn.get("parts"):
+                return f"{request}[{index}].parts: contents.parts must not be empty."
+            for number, part in enumerate(turn["parts"]):
+                if part.keys() <= _MARKS or part.get("text") == "":
+                    place = f"{request}[{index}].parts[{number}].data"
+                    return f"{place}: required oneof field 'data' must have one initialized field"
+        return None
 
     def asked(self, body: Mapping[str, Json]) -> Asked:
         """Read what a request asks for."""

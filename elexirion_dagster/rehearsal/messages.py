@@ -26,6 +26,34 @@ OVERLOADED = 529
 HINTS_AS_HEADERS = True
 
 
+def refusal(body: Mapping[str, Json]) -> str | None:
+    """Why the API answers 400: no messages, nothing in one, text without a word, white space after a prefill."""
+    turns = body["messages"]
+    if not turns:
+        return "messages: at least one message is required"
+    for index, turn in enumerate(turns):
+        prefill = index == len(turns) - 1 and turn.get("role") == "assistant"
+        if not turn.get("content") and not prefill:
+            rule = "all messages must have non-empty content except for the optional final assistant message"
+            return f"messages.{index}: {rule}"
+    said = [("messages", text) for turn in turns for text in _texts(turn.get("content"))]
+    for place, text in [*said, *(("system", text) for text in _texts(body.get("system")))]:
+        if not text.strip():
+            return f"{place}: text content blocks must {'contain non-whitespace text' if text else 'be non-empty'}"
+    last = _texts(turns[-1].get("content"))
+    if turns[-1].get("role") == "assistant" and last and last[-1] != last[-1].rstrip():
+        return "messages: final assistant content cannot end with trailing whitespace"
+    return None
+
+
+def _texts(content: Json) -> list[str]:
+    """The texts of a turn: those of its text blocks, or all of it."""
+    if isinstance(content, str):
+        return [content] if content else []
+    blocks = content if isinstance(content, list) else []
+    return [str(one.get("text", "")) for one in blocks if isinstance(one, dict) and one.get("type") == "text"]
+
+
 def asked(body: Mapping[str, Json]) -> Asked:
     """Read what a request asks for."""
     form = (body.get("output_config") or {}).get("format") or {}

@@ -40,6 +40,9 @@ class Wire(Protocol):
     HINTS_AS_HEADERS: bool
     """Whether hints when to come back travel as headers; else they stand in the error's body."""
 
+    def refusal(self, body: Mapping[str, Json], /) -> str | None:
+        """Why the provider answers 400 to a request, in its own words; None where it does not."""
+
     def asked(self, body: Mapping[str, Json], /) -> Asked:
         """Read what a request asks for."""
 

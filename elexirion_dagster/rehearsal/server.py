@@ -143,6 +143,9 @@ class RehearsalServer:
                 writer.write(plain_json(404, messages.error_body(Failure(404, f"{method} {path}"))))
 
     async def _model_call(self, wire: Wire, body: Mapping[str, Json], writer: asyncio.StreamWriter) -> None:
+        if why := wire.refusal(body):
+            writer.write(plain_json(400, wire.error_body(Failure(400, why))))
+            return
         asked = wire.asked(body)
         line, fault = self._play.next(asked)
         if fault is not None:

@@ -2,7 +2,7 @@
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, StringConstraints, Tag
+from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, StringConstraints, Tag
 
 from elexirion_dagster.errors import Cause
 from elexirion_dagster.records import Json
@@ -16,6 +16,16 @@ Model = Annotated[str | tuple[str, ...], Field(union_mode="left_to_right")]
 MAP, OTHER = Tag("map"), Tag("other")
 """Marks the two forms of a value that is a map or something shorter; with BY_FORM errors are about the form written."""
 BY_FORM = Discriminator(lambda value: "map" if isinstance(value, dict | BaseModel) else "other")
+
+
+def _says_something(text: str) -> str:
+    if not text.strip():
+        raise ValueError("expected text, found nothing but white space, which providers refuse")
+    return text
+
+
+Said = Annotated[str, Field(min_length=1), AfterValidator(_says_something)]
+"""What is sent to a model, as a text or template that is not empty."""
 CALL_CAUSES: tuple[Cause, ...] = ("overloaded", "rate_limited", "timeout", "connection")
 """Causes that a model call retries by itself; every other cause in `retry.on` repeats the whole step."""
 CUT_SHORT: tuple[Cause, ...] = ("timeout", "connection")

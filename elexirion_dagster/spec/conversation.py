@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from elexirion_dagster.records import Json
-from elexirion_dagster.spec.base import Name, Spec
+from elexirion_dagster.spec.base import Name, Said, Spec
 from elexirion_dagster.spec.output import check_instance
 
 ToolName = Literal["read", "write", "edit", "glob", "grep"]
@@ -16,7 +16,7 @@ class Turn(Spec):
 
     role: Literal["user", "assistant"]
     """Who speaks."""
-    content: str = Field(min_length=1)
+    content: Said
     """Template of what is said."""
 
 
@@ -50,7 +50,7 @@ AnySession = Annotated[Annotated[Name, Tag("word")] | Annotated[Session, Tag("ma
 class Fallback(Spec):
     """What stands in for an answer that could not be had: exactly one of the two."""
 
-    prompt: str | None = Field(default=None, min_length=1)
+    prompt: Said | None = None
     """Template of a simpler question, asked once, without tools, session and examples."""
     answer: Json = None
     """The answer itself: text, or data that fits `output`; templates inside it are filled in."""

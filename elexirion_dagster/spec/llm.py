@@ -6,7 +6,7 @@ from pydantic import Field, field_validator, model_validator
 
 from elexirion_dagster.errors import Cause
 from elexirion_dagster.records import Json
-from elexirion_dagster.spec.base import CALL_CAUSES, Effect, Model, ProgramStep, Spec
+from elexirion_dagster.spec.base import CALL_CAUSES, Effect, Model, ProgramStep, Said, Spec
 from elexirion_dagster.spec.conversation import AnySession, AnyTool, Fallback, Programs, Session, Turn
 from elexirion_dagster.spec.learning import Optimize
 from elexirion_dagster.spec.output import json_schema
@@ -19,10 +19,17 @@ _READING: frozenset[str] = frozenset({"read", "glob", "grep"})
 class Example(Spec):
     """A worked example in the slot: the user text and the wished-for answer."""
 
-    prompt: str
+    prompt: Said
     """What the user turn says, already rendered."""
     answer: Json
     """The wished-for answer: text, or data that fits `output`."""
+
+    @field_validator("answer")
+    @classmethod
+    def _answer_says_something(cls, answer: Json) -> Json:
+        if isinstance(answer, str) and not answer.strip():
+            raise ValueError("expected an answer, found nothing but white space, which providers refuse")
+        return answer
 
 
 class LlmStep(ProgramStep):
@@ -36,7 +43,7 @@ class LlmStep(ProgramStep):
     """`provider/model`, `auto`, or a list as failover order; the pipeline's `model` when absent."""
     system: str | None = None
     """Fixed instructions, sent as written: not a template."""
-    prompt: str | None = Field(default=None, min_length=1)
+    prompt: Said | None = None
     """Template of the user turn."""
     messages: tuple[Turn, ...] = ()
     """Turns in place of `prompt`: templates; the last is the user's."""

@@ -29,4 +29,6 @@ def told(path: str) -> Iterator[None]:
     except OSError as error:
         if error.errno in _FULL:
             raise storage_error(error, Path(path)) from error
+        if isinstance(error, FileNotFoundError | NotADirectoryError):
+            raise InputError(f"{path!r} does not exist", mend="Name a file or folder that is there.") from error
         raise InputError(f"{path!r} cannot be written: {error.strerror}", mend="Name another place.") from error

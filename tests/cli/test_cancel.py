@@ -97,8 +97,10 @@ steps:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("command", ["rehearse", "run"])
-@pytest.mark.parametrize("moment", ["dagster", "journal/*/*.jsonl", "asleep"])
+@pytest.mark.parametrize(
+    ("command", "moment"),
+    [("rehearse", "dagster"), ("rehearse", "journal/*/*.jsonl"), ("rehearse", "asleep"), ("run", "journal/*/*.jsonl")],
+)
 def test_a_record_of_one_line_is_the_last_word_whenever_it_is_told_to_stop(
     start_elexirion, tmp_path, home_path, command, moment
 ):

@@ -43,7 +43,7 @@ def test_a_file_that_runs_another_is_printed_and_saved_beside_it(elexirion, tmp_
     assert elexirion("import", "parent.yaml", "--output", "new.yaml").returncode == 0
     (tmp_path / "far").mkdir()
     away = elexirion("import", "parent.yaml", "--output", "far/new.yaml")
-    assert (away.returncode, "there is no file ./child.yaml" in away.stderr) == (2, True)
+    assert (away.returncode, "the file ./child.yaml does not exist" in away.stderr) == (2, True)
 
 
 def test_import_refuses_what_needs_none(elexirion, tmp_path):

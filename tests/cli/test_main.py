@@ -59,7 +59,7 @@ def test_json_of_a_run_is_the_whole_of_standard_output(elexirion_here, pipeline)
     ("words", "expected"),
     [
         (["run", "goood"], "Did you mean 'good'?"),
-        (["run", "no/such/file.yaml"], "there is no file"),
+        (["run", "no/such/file.yaml"], "does not exist"),
         (["run", "good", "count=many"], "count must be an integer"),
         (["run", "good", "mood=angry"], "calm"),
         (["run", "good", "colour=red"], "Its inputs: count="),

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from elexirion_dagster.codebase.confine import confine
-from elexirion_dagster.errors import PolicyError
+from elexirion_dagster.errors import InputError, PolicyError
 
 
 def test_a_path_inside_is_its_real_place_even_where_nothing_is_yet(tmp_path: Path):
@@ -39,5 +39,5 @@ def test_a_path_that_leads_out_is_refused(tmp_path: Path, path: str):
 
 
 def test_a_root_that_is_gone_is_refused(tmp_path: Path):
-    with pytest.raises(PolicyError):
+    with pytest.raises(InputError, match="does not exist"):
         confine(tmp_path / "gone", "a")

@@ -37,8 +37,9 @@ def test_everything_a_pipeline_may_run_comes_with_it(place):
     [
         ("leef", "there is no pipeline 'leef'", "Did you mean 'leaf'?"),
         ("other", "there is no pipeline 'other'", "./other.yaml"),
-        ("./other.yaml", "there is no file ./other.yaml", None),
-        ("./leav.yaml", "there is no file ./leav.yaml", "Did you mean 'leaf.yaml'?"),
+        ("./other.yaml", "the file ./other.yaml does not exist", None),
+        ("./leav.yaml", "the file ./leav.yaml does not exist", "Did you mean 'leaf.yaml'?"),
+        ("../missing.yaml", "the file ../missing.yaml does not exist", None),
         ("../outside.yaml", "leads out of", "below the folder"),
         ("/etc/passwd", "leads out of", "below the folder"),
     ],

@@ -114,7 +114,7 @@ def test_a_faulty_pipeline_fails_the_check_with_file_line_and_mend(project):
 def test_a_missing_file_and_a_wrong_attribute_are_told(project):
     (project / "sample/defs/beside/review.yaml").unlink()
     code, told = in_project(project, "dg", "check", "defs")
-    assert (code != 0, "there is no review.yaml" in told) == (True, True)
+    assert (code != 0, "review.yaml does not exist" in told) == (True, True)
     (project / "sample/defs/beside/defs.yaml").write_text(BESIDE.replace("pipeline:", "pipelin:"))
     code, told = in_project(project, "dg", "check", "yaml")
     assert (code != 0, "pipelin" in told) == (True, True)

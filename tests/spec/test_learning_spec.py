@@ -118,10 +118,15 @@ inputs: {goal: {type: string, default: g}}
 
 
 def test_a_file_of_examples_lies_below_the_document_s_folder(tmp_path):
-    file = tmp_path / "p.yaml"
-    (tmp_path / "labels").mkdir()
-    (tmp_path / "labels" / "kind.jsonl").write_text("")
-    for reference, said in (("labels/kinds.jsonl", "there is no file"), ("../x.jsonl", "leads out of")):
+    file = tmp_path / "inside" / "p.yaml"
+    (tmp_path / "inside" / "labels").mkdir(parents=True)
+    for place in (file.parent / "labels" / "kind.jsonl", tmp_path / "x.jsonl"):
+        place.write_text("")
+    for reference, said in (
+        ("labels/kinds.jsonl", "the file labels/kinds.jsonl does not exist"),
+        ("../x.jsonl", "leads out of"),
+        ("../y.jsonl", "does not exist"),
+    ):
         file.write_text(LABELLED.replace("labels/kinds.jsonl", reference))
         with pytest.raises(PipelineError) as caught:
             load_any(file)

@@ -42,8 +42,26 @@ class Book:
     """Step names in use at the top level or generated."""
     written: frozenset[str] = frozenset()
     """Files that steps of the document write into the workspace."""
+    workspace: str = ""
+    """The folder that the document calls its workspace: paths below it mean the run's own folder."""
     lists_source: bool = False
     """Whether the source files are asked for."""
+
+    def inside(self, text: str) -> str | None:
+        """A path below the document's workspace as one in the run's folder; None for any other."""
+        plain = text.removeprefix("./")
+        if not self.workspace or not f"{plain}/".startswith(f"{self.workspace}/"):
+            return None
+        return plain[len(self.workspace) :].strip("/") or "."
+
+    def made(self, text: str) -> str | None:
+        """A path that the run itself fills, as one in its folder: of the workspace, or what a step writes."""
+        plain = text.removeprefix("./")
+        inside, folder = self.inside(text), (self.defaults.output_dir or "").strip("/").removeprefix("./")
+        within = plain.removeprefix(f"{folder}/") if folder else plain
+        if inside is None and any(f"{one}/".startswith(f"{name}/") for name in self.written for one in (plain, within)):
+            return plain
+        return inside
 
     def fresh(self, wanted: str) -> str:
         """A step name that nothing has yet."""

@@ -34,6 +34,10 @@ def reads(name: str, files: Sequence[tuple[str, Path]], place: Place, when: Json
 
 def readable(text: str, at: Path, place: Place, *, share: bool = False) -> str:
     """The template of a path that the run may read; its file, or the folder it shares, becomes a `path` input."""
+    made = place.book.made(text)
+    if made is not None and (place.book.inside(text) or not os.path.exists(found(text, place.book.folder))):  # noqa: PTH110
+        place.notes.add(at, f"{text} is read in the run's folder, where its steps write")
+        return place.text(made, at)
     template = place.text(text, at)
     whole = _INPUT.fullmatch(template)
     if whole:

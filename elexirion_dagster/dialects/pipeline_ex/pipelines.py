@@ -40,6 +40,8 @@ _WORDS: Mapping[str, str] = MappingProxyType(
     }
 )
 _INPUT_KEYS = frozenset({"type", "default", "description", "required", "enum"})
+_WRITES = ("destination", "output_to_file", "output_file", "output_to")
+"""Keys that name a file which a step writes."""
 _LIMITS = ("max_total_steps", "max_memory_mb", "max_nesting_depth", "max_disk_mb")
 
 
@@ -48,7 +50,7 @@ def root_pipeline(
 ) -> Placed:
     """The pipeline of a document; `name` is what it is called here."""
     root = Reader(data, at, notes, ROOT)
-    book = Book(notes, folder, test_steps, _defaults(root))
+    book = Book(notes, folder, test_steps, _defaults(root), workspace=_workspace(data))
     made, place = _pipeline(root, book, {}, Place(book, Names()))
     said = root.text("name")
     if said is not None and said != name:
@@ -84,7 +86,14 @@ def child_pipeline(
     root = Reader(data, at, parent.notes, ROOT)
     own = parent.book
     defaults = _defaults(root) if root.has("defaults") else own.defaults
-    book = Book(own.notes, own.folder, own.test_steps, defaults, written=own.written)
+    book = Book(
+        own.notes,
+        own.folder,
+        own.test_steps,
+        defaults,
+        written=own.written,
+        workspace=_workspace(data) or own.workspace,
+    )
     made, place = _pipeline(root, book, handed, Place(book, Names()))
     for name, declared in book.inputs.items():
         if name not in handed and "default" not in declared:
@@ -104,7 +113,7 @@ def _pipeline(root: Reader, book: Book, handed: Mapping[str, str], place: Place)
         raw = []
     book.functions = {key: value for key, value in root.map("gemini_functions").items() if isinstance(value, dict)}
     book.wanted = wanted_fields(raw)
-    book.written = book.written | _written(raw)
+    book.written = book.written | {book.inside(name) or name for name in _written(raw)}
     _declare(root, book)
     inside = {name: f"{name}.value" for name, kind in handed.items() if kind == ANY and name not in book.inputs}
     for name, kind in handed.items():
@@ -209,12 +218,19 @@ def _used(reader: Reader, *names: str) -> None:
     reader.ignore(*names)
 
 
+def _workspace(data: Mapping[str, Json]) -> str:
+    """The folder that a document calls its workspace; empty where it names none."""
+    named = data.get("workspace_dir")
+    return named.removeprefix("./").rstrip("/") if isinstance(named, str) else ""
+
+
 def _written(raw: Json) -> frozenset[str]:
     """Files that steps at any depth write, and the folders that they write into."""
     found: set[str] = set()
     for value in raw.values() if isinstance(raw, dict) else raw if isinstance(raw, list) else ():
         found |= _written(value)
     if isinstance(raw, dict):
-        keys: tuple[Any, ...] = (raw.get("destination"), raw.get("output_to_file"))
+        keys: tuple[Any, ...] = tuple(raw.get(key) for key in _WRITES)
+        keys += (raw.get("path"),) if raw.get("operation") in ("write", "append") else ()
         found |= {str(key).removeprefix("./").rstrip("/") for key in keys if isinstance(key, str) and key}
     return frozenset(found)

@@ -21,7 +21,8 @@ _CHILD = "not used; a child pipeline runs in the same workspace and journal, und
 ROOT: Mapping[str, str] = MappingProxyType(
     {
         **dict.fromkeys(("author", "last_updated", "metadata", "tags", "role"), _PLAIN),
-        **dict.fromkeys(("workspace_dir", "workspace_config", "directories"), _WORKSPACE),
+        "workspace_dir": "a run works in a folder of its own; paths below this one mean that folder",
+        **dict.fromkeys(("workspace_config", "directories"), _WORKSPACE),
         **dict.fromkeys(("checkpoint_enabled", "checkpoint_dir", "checkpoint_config"), _CHECKPOINT),
         "checkpoint_interval": _CHECKPOINT,
         **dict.fromkeys(("resource_limits", "performance", "token_management", "max_execution_time"), _LIMITS),

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from elexirion_dagster.records import Json, Message, Tool, ToolResultBlock, ToolUseBlock
 from elexirion_dagster.sandbox.policy import Sandbox
+from elexirion_dagster.steps.answers.repeats import Repeats
 from elexirion_dagster.steps.context import StepContext
 from elexirion_dagster.steps.tools import catalog
 
@@ -25,9 +26,17 @@ class ToolUses:
     sandbox: Sandbox
     shown: list[dict[str, Json]] = field(default_factory=list)
     count: int = 0
+    repeats: Repeats = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.repeats = Repeats(self.path)
 
     def answer(self, uses: Sequence[ToolUseBlock]) -> Message:
-        """One turn that answers every use, in order. Raises Cancelled, StorageError and timeouts."""
+        """One turn that answers every use, in order.
+
+        Raises Cancelled, StorageError, timeouts, and max_turns where the model goes in circles.
+        """
+        self.repeats.begin_turn()
         return Message("user", tuple(self._answer(use) for use in uses))
 
     def _answer(self, use: ToolUseBlock) -> ToolResultBlock:
@@ -39,7 +48,7 @@ class ToolUses:
             given = json.dumps(dict(use.input), ensure_ascii=False)
             said = {"is_error": result.is_error, "characters": len(result.text)}
             self.shown.append({"tool": use.name, "arguments": given[:_SHOWN_CHARS], **said})
-        return result
+        return self.repeats.told(use, result)
 
     def _use(self, use: ToolUseBlock) -> ToolResultBlock:
         """Use the tool; a model may ask for one that it was not offered."""

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from elexirion_dagster.codebase.confine import open_real
-from elexirion_dagster.errors import InputError
+from elexirion_dagster.errors import InputError, unreadable
 
 MAX_BYTES = 64_000_000
 """The largest file whose data is read as a whole."""
@@ -17,7 +17,7 @@ def open_file(real: Path, shown: str) -> BinaryIO:
     try:
         handle = open_real(real)
     except OSError as error:
-        raise InputError(f"{shown!r} cannot be read: {error.strerror}", mend="Name a file that is there.") from error
+        raise InputError(f"{shown!r} {unreadable(error)}", mend="Name a file that is there.") from error
     if not stat.S_ISREG(os.fstat(handle).st_mode):
         os.close(handle)
         raise InputError(f"{shown!r} is no regular file", mend="Name a file.")

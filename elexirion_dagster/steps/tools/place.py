@@ -9,7 +9,7 @@ from pathlib import Path
 
 from elexirion_dagster.codebase.confine import open_real
 from elexirion_dagster.codebase.writing import of_git
-from elexirion_dagster.errors import Cancelled, InputError, PolicyError
+from elexirion_dagster.errors import Cancelled, InputError, PolicyError, unreadable
 from elexirion_dagster.sandbox.policy import Sandbox
 
 MAX_FILE_BYTES = 16_000_000
@@ -58,9 +58,7 @@ class ToolPlace:
             with open(handle, "rb") as file:  # noqa: PTH123 - a descriptor, not a path
                 data = file.read(MAX_FILE_BYTES + 1)
         except OSError as error:
-            raise InputError(
-                f"{path!r} cannot be read: {error.strerror}", mend="Use glob to see which files there are."
-            ) from error
+            raise InputError(f"{path!r} {unreadable(error)}", mend="Use glob to see which files there are.") from error
         return _text_only(path, data)
 
 

@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import NoReturn
 
-from elexirion_dagster.errors import InputError, PipelineError
+from elexirion_dagster.errors import InputError, PipelineError, unreadable
 from elexirion_dagster.records import Json
 from elexirion_dagster.store.learned.learning import Row, group_of, row_key
 from elexirion_dagster.yamlio import load_text
@@ -60,7 +60,7 @@ def read_text(file: Path, *, most_bytes: int) -> str:
         with file.open("rb") as stream:
             data = stream.read(most_bytes + 1)
     except OSError as error:
-        raise InputError(f"{file} cannot be read: {error.strerror}", mend="Name an existing file.") from error
+        raise InputError(f"{file} {unreadable(error)}", mend="Name an existing file.") from error
     if len(data) > most_bytes:
         raise InputError(f"{file} is larger than {most_bytes:,} bytes", mend="Leave out what is not needed.")
     try:

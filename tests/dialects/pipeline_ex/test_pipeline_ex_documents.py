@@ -304,3 +304,39 @@ def test_limits_of_the_root_become_a_budget():
     )
     assert (loaded.pipeline.budget.usd, loaded.pipeline.budget.tokens) == (2, 50)
     assert {note.key for note in loaded.notes} == {"max_memory_mb"}
+
+
+def test_what_earlier_steps_wrote_below_the_workspace_is_read_back_by_its_path(start, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "workspace").mkdir()
+    (tmp_path / "workspace" / "notes.md").write_text("left by an earlier tool")
+    steps = [
+        {"name": "put", "type": "file_ops", "operation": "write", "path": "notes.md", "content": "from this run"},
+        gemini("tell", output_to_file="./workspace/told.md"),
+        {
+            "name": "copy",
+            "type": "file_ops",
+            "operation": "copy",
+            "source": "./workspace/told.md",
+            "destination": "b.md",
+        },
+        gemini("a", prompt=[{"type": "file", "path": f"./workspace/{name}.md"} for name in ("notes", "told", "b")]),
+    ]
+    text = flow(steps, workspace_dir="./workspace")
+    assert load_string(text).pipeline.inputs == {}
+    rehearsed = start(text, tags={"elexirion/model": "fake"})
+    result = rehearsed.all()["a"]
+    assert "from this run" in result.text
+    assert "left by" not in result.text
+    assert result.text.endswith("from this run\n[fake model, no real answer] hi\n[fake model, no real answer] hi")
+
+
+def test_a_result_in_the_output_folder_is_read_back_unless_the_user_has_such_a_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    reading = gemini("b", prompt=[{"type": "file", "path": "./outputs/a.json"}])
+    text = flow([gemini("a", output_to_file="a.json"), reading], defaults={"output_dir": "./outputs"})
+    assert load_string(text).pipeline.inputs == {}
+    assert native(text)["b_file"]["read"] == {"path": "outputs/a.json"}
+    (tmp_path / "outputs").mkdir()
+    (tmp_path / "outputs" / "a.json").write_text("{}")
+    assert load_string(text).pipeline.inputs["a"].type == "path"

@@ -264,3 +264,29 @@ def test_thinking_stays_in_the_turn_it_belongs_to(start):
     start(LOOP % ("fake", ""), opened={"fake": provider}).all()
     assert provider.requests[1].messages[1] == Message("assistant", (ThinkingBlock(THINKING), WRITE, READ))
     assert provider.requests[1].messages[0] == Message("user", (TextBlock("begin"),))
+
+
+def again(times, *uses):
+    """Rules of a model that asks for these uses so often, and then is done."""
+    return [*(Rule(tools=uses, times=1) for _ in range(times)), Rule(text="done")]
+
+
+def test_a_use_with_the_same_result_is_told_so_and_the_third_ends_the_loop(start):
+    rehearsed = start(LOOP % ("fake", ""), rules=again(2, READ))
+    assert rehearsed.all()["work"].text == "done"
+    first, second = results(rehearsed.fake.requests[-1])
+    assert second.text.startswith(first.text)
+    assert "the same call with the same result" not in first.text
+    assert "the same call with the same result" in second.text
+    circles = start(LOOP % ("fake", ""), rules=again(3, READ))
+    error = circles.all()["work"].error
+    assert (error.cause, "3 times with the same arguments" in error.message) == ("max_turns", True)
+    assert len(circles.fake.requests) == 3
+
+
+def test_what_changed_something_or_was_asked_for_together_is_no_circle(start):
+    edits = [ToolUseBlock(f"e{at}", "write", {"path": "b.txt", "text": str(at)}) for at in range(4)]
+    rules = [*(Rule(tools=(READ, READ, edit), times=1) for edit in edits), Rule(text="done")]
+    rehearsed = start(LOOP % ("fake", ""), rules=rules)
+    assert rehearsed.all()["work"].text == "done"
+    assert "the same call" not in rehearsed.fake.requests[-1].messages[-1].content[-1].text

@@ -228,7 +228,7 @@ def test_a_format_can_be_said_where_the_suffix_does_not(do):
         ("a.csv", "a,a\n1,2\n", "b.json", "the columns' names"),
         ("a.csv", "a,b\n1\n", "b.json", "line 2 has 1 cells, the first line 2"),
         ("a.csv", 'a\n"x\n', "b.json", "is no CSV"),
-        ("none.json", None, "b.yaml", "cannot be read"),
+        ("none.json", None, "b.yaml", "does not exist"),
     ],
 )
 def test_what_cannot_be_converted_is_refused_and_nothing_written(do, source, content, to, said):

@@ -184,6 +184,8 @@ def _inside(step: Reader, place: Place, *names: str) -> str:
     text = place.text(step.text(*names) or "", step.path(*names))
     if not text:
         step.notes.refuse(step.at, f"the operation needs {names[0]}", f"Write {names[0]}: and a path.")
+    if (below := place.book.inside(text)) is not None:
+        return below
     if text.startswith("/") or ".." in text.split("/"):
         inside = "/".join(part for part in text.split("/") if part not in ("", ".", ".."))
         step.notes.add(step.path(*names), f"files are written in the run's workspace only, so {text} is {inside} there")
@@ -197,9 +199,9 @@ def _origin(text: str, step: Reader, place: Place) -> str:
     if not plain:
         step.notes.refuse(step.at, "the operation names no file", "Write source: or path:.")
         return "?"
-    made = plain in place.book.written or any(plain.startswith(f"{folder}/") for folder in place.book.written)
+    made = place.book.made(plain)
     if plain == "." or made:
-        return place.text(plain, step.at)
+        return place.text(made or plain, step.at)
     return readable(text, step.path("source", "path", "files"), place)
 
 

@@ -54,6 +54,8 @@ def output_to(step: Reader, place: Place, *names: str) -> str | None:
         return None
     path = step.path(*keys)
     template = place.text(file, path)
+    if (below := place.book.inside(template)) is not None:
+        return below
     if template.startswith("/") or ".." in template.split("/"):
         template = "/".join(part for part in template.split("/") if part not in ("", "..", "."))
         place.notes.add(path, f"results are written in the run's workspace, so this one goes to {template}")
