@@ -78,3 +78,20 @@ def test_one_session_has_one_scope():
     text += "  - {name: b, type: llm, prompt: x, session: {name: chat, scope: pipeline}}\n"
     with pytest.raises(PipelineError, match="scope pipeline here and run above"):
         load_string(text)
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        'prompt: " "',
+        'messages: [{role: user, content: "\\n"}]',
+        'prompt: x, fallback: {prompt: " "}',
+        'prompt: x, examples: [{prompt: " ", answer: a}]',
+        'prompt: x, examples: [{prompt: a, answer: ""}]',
+    ],
+)
+def test_what_a_provider_would_refuse_as_empty_is_refused_when_the_document_is_read(keys):
+    with pytest.raises(PipelineError) as caught:
+        load_string("name: p\nsteps:\n  - {name: a, type: llm, %s}" % keys)
+    (problem,) = caught.value.problems
+    assert (problem.line, "white space" in problem.message) == (3, True)

@@ -304,3 +304,18 @@ def test_a_failure_before_any_answer_shows_all_messages(start):
     rehearsed = start(MESSAGES, rules=[Rule(error=ProviderError("no", cause="auth"))])
     shown = rehearsed.run.step(rehearsed.run.pipeline.steps[0], {}).metadata["prompt"]
     assert shown == "[user]\nbegin one\n\n[assistant]\nI hear\n\n[user]\nnow two"
+
+
+@pytest.mark.parametrize("empty", ["", " \n\t"])
+def test_an_empty_prompt_is_refused_before_anything_is_sent(start, empty):
+    rehearsed = start(FREE, q=empty)
+    result = rehearsed.all()["ask"]
+    assert (result.error.cause, "is empty" in result.error.message) == ("bad_input", True)
+    assert list(rehearsed.fake.requests) == []
+    assert rehearsed.lines("intent") == []
+
+
+def test_a_system_text_of_white_space_is_left_out(start):
+    rehearsed = start(ASK % ("fake", ', system: " "'))
+    assert rehearsed.all()["ask"].status == "succeeded"
+    assert rehearsed.fake.requests[0].system is None
