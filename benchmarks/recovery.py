@@ -218,7 +218,7 @@ def enqueue(up: Served, seed: str, count: int) -> None:
         run = instance.get_run_by_id(seed)
         assert run is not None
         for number in range(count):
-            start_copy(instance, run, Launch(f"queued:{number}", run.job_name, run.tags))
+            start_copy(instance, run, Launch(f"queued:{number}", run.job_name, run.tags), run.run_config)
 
 
 def without(up: Served, component: str, slow: Sequence[str]) -> None:

@@ -124,7 +124,7 @@ def test_of_many_that_start_the_same_recovery_one_does(instance, failed):
     run = failed("connection")
     launch = Launch("key", "asks", {})
     with ThreadPoolExecutor(8) as pool:
-        started = list(pool.map(lambda _: start_copy(instance, run, launch), range(8)))
+        started = list(pool.map(lambda _: start_copy(instance, run, launch, run.run_config), range(8)))
     assert len(others(instance, run)) == 1
     assert any(started)
 
@@ -145,7 +145,7 @@ def test_a_run_that_a_sensor_of_before_asked_for_is_not_started_again(instance, 
         "asks", str(uuid.uuid4()), status=dg.DagsterRunStatus.STARTED, tags={"dagster/run_key": f"{run.run_id}:1"}
     )
     instance.add_run(old)
-    assert not start_copy(instance, run, Launch(f"{run.run_id}:1", "asks", {}))
+    assert not start_copy(instance, run, Launch(f"{run.run_id}:1", "asks", {}), run.run_config)
     assert len(others(instance, run)) == 1
 
 
