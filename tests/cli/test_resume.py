@@ -26,7 +26,9 @@ def test_a_run_that_was_ended_goes_on_from_the_terminal_and_pays_nothing_again(
 ):
     (tmp_path / "waits.yaml").write_text(TEXT, encoding="utf-8")
     process = start_elexirion("run", "waits.yaml")
-    run_id = process.stderr.readline() and process.stderr.readline().split()[1].rstrip(";")
+    said = next(line for line in process.stderr if line.startswith("run "))
+    run_id = said.split()[1].rstrip(";")
+    assert f"elexirion resume {run_id}" in said
     workspace = home_path / "runs" / run_id
     deadline = time.monotonic() + 120
     while not (workspace / "begun").exists():

@@ -87,7 +87,7 @@ def test_a_worker_that_is_killed_is_a_lost_worker_in_the_journal_also_when_the_d
 
 
 def test_a_run_of_the_terminal_that_is_killed_is_failed_by_the_monitoring(ui):
-    line = [sys.executable, "-m", "elexirion_dagster.cli.main", "run", "slow", "seconds=307"]
+    line = [sys.executable, "-P", "-m", "elexirion_dagster.cli.main", "run", "slow", "seconds=307"]
     process = subprocess.Popen(
         line, env=ui.environ, cwd=ui.home.parent, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
