@@ -1,9 +1,6 @@
 """The rehearsal server refuses what the services refuse, so that a rehearsal finds it."""
 
-import json
-import urllib.error
-import urllib.request
-
+import httpx
 import pytest
 
 from elexirion_dagster.rehearsal.server import RehearsalServer
@@ -57,13 +54,8 @@ def server():
 
 
 def answer(server, path, body):
-    given = json.dumps({"model": "m", "max_tokens": 9, **body}).encode()
-    request = urllib.request.Request(server.base_url + path, given, {"content-type": "application/json"})
-    try:
-        with urllib.request.urlopen(request) as response:
-            return response.status, response.read().decode()
-    except urllib.error.HTTPError as error:
-        return error.code, json.loads(error.read())["error"]["message"]
+    answered = httpx.post(server.base_url + path, json={"model": "m", "max_tokens": 9, **body})
+    return answered.status_code, answered.text if answered.is_success else answered.json()["error"]["message"]
 
 
 @pytest.mark.parametrize(("path", "body", "message"), REFUSED)

@@ -92,6 +92,6 @@ def test_one_session_has_one_scope():
 )
 def test_what_a_provider_would_refuse_as_empty_is_refused_when_the_document_is_read(keys):
     with pytest.raises(PipelineError) as caught:
-        load_string("name: p\nsteps:\n  - {name: a, type: llm, %s}" % keys)
+        load_string(f"name: p\nsteps:\n  - {{name: a, type: llm, {keys}}}")
     (problem,) = caught.value.problems
     assert (problem.line, "white space" in problem.message) == (3, True)
