@@ -1,7 +1,7 @@
 """From a failure to the first op of its recovery run, over failures of many causes; beside Dagster's own sensor.
 
 `python -m benchmarks.recovery [FAILURES] [BURST] [QUEUED] [KILLS] [STOCK]`: so many failures one after the other, so
-many at once, a fifth as many failures as runs are queued behind them, each component killed so many times, and so many
+many at once, each component killed so many times, a fifth as many failures as runs wait in the queue, and so many
 failures at once with a stock `run_failure_sensor` that returns a run request, on Dagster's default settings.
 """
 
@@ -104,7 +104,7 @@ FAULTS = (
     {"kind": "truncation"},
     {"kind": "malformed"},
 )
-FILLED_S = 20
+FILLED_S = 400
 """How long the runs work that fill all places, so that others wait in the queue."""
 SLOW_S = 4.0
 """How long the model takes for an answer that will be cut off, while something else happens."""
@@ -114,6 +114,15 @@ inputs: {mark: {type: string}}
 steps: [{name: rests, type: command, run: [sleep, '1']}]
 """
 FILLS = f"name: fills\nsteps: [{{name: rests, type: command, run: [sleep, '{FILLED_S}']}}]\n"
+GATED = """
+name: gated
+inputs: {gate: {type: path}}
+steps:
+  - name: waits
+    type: command
+    run: [sh, -c, 'until [ -e "$0/open" ]; do sleep 0.5; done; false', "{{ inputs.gate }}"]
+fallback: [{on: [command_failed, worker_lost], change: {max_tokens: 500}}]
+"""
 _TIMES = """
 { runsOrError(limit: 2000) { ... on Runs { results { runId status endTime tags { key value }
   stepStats { startTime } } } } }
@@ -167,7 +176,7 @@ def rows_of(up: Served) -> list[dict[str, Any]]:
 
 def ours(failures: int, burst: int, queued: int, kills: int) -> None:
     marks = [f"mark-{number}" for number in range(failures + burst)]
-    slow = [f"slow-{number}" for number in range(queued // 5 + kills * (len(COMPONENTS) + 1))]
+    slow = [f"slow-{number}" for number in range(kills * (len(COMPONENTS) + 1))]
     faults = [{**FAULTS[number % len(FAULTS)], "match": f"<{mark}>", "times": 1} for number, mark in enumerate(marks)]
     faults += [{"kind": "truncation", "match": f"<{mark}>", "times": 1} for mark in slow]
     answers = [{"match": "<slow-", "latency_ms": 1000 * SLOW_S, "data": {"ok": True}}, {"data": {"ok": True}}]
@@ -180,6 +189,7 @@ def ours(failures: int, burst: int, queued: int, kills: int) -> None:
         "rests": RESTS,
         "slow": SLOW,
         "fills": FILLS,
+        "gated": GATED,
     }
     with RehearsalServer(script) as server, served(pipelines, environ=variables(server.base_url)) as up:
         time.sleep(10)
@@ -190,26 +200,29 @@ def ours(failures: int, burst: int, queued: int, kills: int) -> None:
         at_once = [up.launch("asks", mark=mark) for mark in marks[failures:]]
         found = times(up, "elexirion/recovery_of", at_once, 300)
         shown(f"{burst} at once", list(found.values()), burst)
-        behind_a_queue(up, queued, slow)
-        for component in (*COMPONENTS, "worker"):
+        for component in (*COMPONENTS, "worker") if kills else ():
             without(up, component, [slow.pop() for _ in range(kills)])
+        behind_a_queue(up, queued)
         print("causes met:", dict(Counter(causes(up.home))))
 
 
-def behind_a_queue(up: Served, queued: int, slow: list[str]) -> None:
+def behind_a_queue(up: Served, queued: int) -> None:
     """A fifth as many runs that fail, four of five by themselves and one by its worker's death, once so many wait."""
     if not queued:
         return
-    failing = [up.launch("slow", mark=slow.pop()) for _ in range(queued // 5)]
+    gate = up.folder / "gate"
+    gate.mkdir()
+    failing = [up.launch("gated", gate=str(gate)) for _ in range(queued // 5)]
     seed = up.launch("fills")
-    up.until([*failing, seed], ["STARTED", "SUCCESS", "FAILURE"], 60)
+    up.until([*failing, seed], ["STARTED"], 120)
     enqueue(up, seed, PLACES + queued)
-    waiting = sum(row["status"] == "QUEUED" for row in rows_of(up))
+    while (waiting := sum(row["status"] == "QUEUED" for row in rows_of(up))) > queued + len(failing):
+        time.sleep(1)
+    (gate / "open").touch()
     for run in failing[::5]:
         kill_worker(up, run)
     found = times(up, "elexirion/recovery_of", failing, 300)
     shown(f"with {waiting} runs in the queue", list(found.values()), len(failing))
-    up.until([row["runId"] for row in rows_of(up)], ["SUCCESS", "FAILURE", "CANCELED"], 600)
 
 
 def enqueue(up: Served, seed: str, count: int) -> None:
