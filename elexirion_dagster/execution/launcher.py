@@ -113,7 +113,7 @@ class WarmRunLauncher(DefaultRunLauncher):
         end(self._workers, [run_id])
         run = self._instance.get_run_by_id(run_id)
         if run is not None and not run.is_finished:
-            self._instance.report_run_canceled(run, "its worker ended without a word")
+            self._instance.report_run_canceled(run, "its worker ended unexpectedly")
 
     @property
     def supports_check_run_worker_health(self) -> bool:
@@ -129,7 +129,7 @@ class WarmRunLauncher(DefaultRunLauncher):
             return self._health_of_others(run)
         if pid is None:
             end_left_behind(run.run_id)
-            return CheckRunHealthResult(WorkerStatus.FAILED, "its worker ended without a word")
+            return CheckRunHealthResult(WorkerStatus.FAILED, "its worker ended unexpectedly")
         return CheckRunHealthResult(WorkerStatus.RUNNING, run_worker_id=str(pid))
 
     def left_behind(self, run: dg.DagsterRun) -> bool:

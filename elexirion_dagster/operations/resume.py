@@ -43,7 +43,7 @@ from elexirion_dagster.tags import (
     TRIGGER_TAG,
 )
 
-_LOST = "its process ended without a word"
+_LOST = "its process ended unexpectedly"
 
 
 @dataclass(frozen=True, slots=True)

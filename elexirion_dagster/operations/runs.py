@@ -98,7 +98,7 @@ def _listed(record: dg.RunRecord, state: RunState, known: dict[str, Json]) -> Li
         pipeline=run.tags[PIPELINE_TAG],
         status=state,
         cause="worker_lost" if lost else known.get("cause"),
-        message="its process ended without a word" if lost else known.get("message"),
+        message="its process ended unexpectedly" if lost else known.get("message"),
         trigger=known.get("trigger") or run.tags.get(TRIGGER_TAG, "dagster"),
         created_at=record.create_timestamp.astimezone(UTC),
         started_at=datetime.fromtimestamp(record.start_time, UTC) if record.start_time else None,

@@ -27,7 +27,7 @@ HINTS_AS_HEADERS = True
 
 
 def refusal(body: Mapping[str, Json]) -> str | None:
-    """Why the API answers 400: no messages, nothing in one, text without a word, white space after a prefill."""
+    """Why the API answers 400: no messages, nothing in one, empty text, white space after a prefill."""
     turns = body["messages"]
     if not turns:
         return "messages: at least one message is required"

@@ -79,7 +79,7 @@ def lost(instance):
         run_id = str(uuid.uuid4())
         tags = {"elexirion/pipeline": pipeline, **{f"elexirion/{name}": value for name, value in tags.items()}}
         instance.add_run(dg.DagsterRun(pipeline, run_id, status=dg.DagsterRunStatus.STARTED, tags=tags))
-        instance.report_run_failed(instance.get_run_by_id(run_id), "its worker ended without a word")
+        instance.report_run_failed(instance.get_run_by_id(run_id), "its worker ended unexpectedly")
         return run_id
 
     return lose
@@ -109,7 +109,7 @@ def test_it_begins_with_the_failures_from_now_on_and_takes_a_burst_in_one_tick(t
 def test_a_run_that_two_processes_failed_at_the_same_moment_is_recovered_once(tick, lost, instance):
     cursor, _ = tick()
     run = lost()
-    instance.report_run_failed(instance.get_run_by_id(run), "its worker ended without a word")
+    instance.report_run_failed(instance.get_run_by_id(run), "its worker ended unexpectedly")
     assert [request.run_key for request in tick(cursor)[1]] == [f"{run}:1"]
 
 
@@ -247,7 +247,7 @@ def ended(instance, home_path):
             begin(instance, run_id, request.job_name)
             with JournalWriter(open_home(home_path), root_run=tags.get(ROOT_RUN_TAG, run_id), run=run_id) as journal:
                 journal.append("tool", path="each")  # it did something, so that nothing is paused
-            instance.report_run_failed(run, "its worker ended without a word")
+            instance.report_run_failed(run, "its worker ended unexpectedly")
         return run_id
 
     return end

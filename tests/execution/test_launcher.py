@@ -132,7 +132,7 @@ def test_a_run_works_in_a_process_of_its_own_with_the_environment_of_its_launch(
 
 def test_a_crash_of_native_code_is_noticed_and_its_trace_told(house, tmp_path):
     run_id = house.launched("aborts", tmp_path)
-    assert house.died(run_id) == "its worker ended without a word"
+    assert house.died(run_id) == "its worker ended unexpectedly"
     told = house.instance.run_launcher.get_run_worker_debug_info(house.instance.get_run_by_id(run_id))
     assert "Segmentation fault" in told
     assert "worker_jobs.py" in told
@@ -153,7 +153,7 @@ def test_what_a_killed_worker_was_running_is_killed_too(house, tmp_path):
     command = tmp_path / "command"
     group = int(wait_for(lambda: command.exists() and command.read_text()))
     os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
-    assert house.died(run_id) == "its worker ended without a word"
+    assert house.died(run_id) == "its worker ended unexpectedly"
     assert wait_for(lambda: gone(group))
     assert not [one for one in psutil.process_iter(["cmdline"]) if one.info["cmdline"] == ["sleep", "318"]]
 
