@@ -20,6 +20,7 @@ from elexirion_dagster.errors import InputError, PolicyError
 from elexirion_dagster.execution.executor import thread_executor
 from elexirion_dagster.operations import scans
 from elexirion_dagster.operations.instance import prune
+from elexirion_dagster.sandbox.policy import Sandbox
 from elexirion_dagster.settings import Settings
 from elexirion_dagster.steps.tools.catalog import ToolPlace, use
 
@@ -87,7 +88,7 @@ def written(commands):
     steps = [{"name": "w", "type": "files", "write": {"path": "f.merge", "text": "x = 3"}}]
     for number, words in enumerate(commands):
         step = {"name": f"s{number}", "type": "command", "run": words, "expect_exit": [*range(256)], "timeout_s": 60}
-        steps.append({**step, "env": WHO})
+        steps.append({**step, "env": WHO, "sandbox": "off"})  # in a sandbox nothing could leave a trace
     return f"{WORKTREE}{json.dumps(steps)}\n"
 
 
@@ -114,7 +115,7 @@ def test_command_steps_in_the_repository_itself_start_nothing(start, tmp_path, w
 
 
 def test_the_models_command_tool_starts_nothing(armed, folder):
-    place = ToolPlace(folder, Path, ("git",), lambda: 60.0, threading.Event(), (armed.root,))
+    place = ToolPlace(folder, Path, ("git",), lambda: 60.0, threading.Event(), Sandbox(mode="off"), (armed.root,))
     who = ["-c", "user.name=T", "-c", "user.email=t@example.org"]
     for words in LEGITIMATE:
         outcome = use("command", {"program": "git", "arguments": [*who, *words.split()]}, place)
@@ -216,8 +217,8 @@ steps:
   - {name: inside, type: files, list: {git: tracked}}
   - {name: query, type: query, root: "{{ inputs.repo }}", symbols: {kind: [function]}}
   - {name: copy, type: files, copy: {from: "{{ inputs.repo }}", to: copied}}
-  - {name: add, type: command, run: [git, add, -A]}
-  - {name: commit, type: command, run: [git, commit, -m, ours], env: WHO}
+  - {name: add, type: command, run: [git, add, -A], sandbox: off}
+  - {name: commit, type: command, run: [git, commit, -m, ours], env: WHO, sandbox: off}
 """
 
 
