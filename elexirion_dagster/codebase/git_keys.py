@@ -27,7 +27,9 @@ FIXED: Mapping[str, str] = MappingProxyType(
 VARIABLES: Mapping[str, str] = MappingProxyType(
     {
         "GIT_CONFIG_NOSYSTEM": "1",
-        "GIT_CONFIG_GLOBAL": "/dev/null",  # the home of a command is its workspace, whose .gitconfig is the code's
+        # The home of a command is its workspace, whose .gitconfig is the code's. Empty, not /dev/null: git replaces the
+        # file that `git config --global` writes to, and for root that is the device itself.
+        "GIT_CONFIG_GLOBAL": "",
         "GIT_TERMINAL_PROMPT": "0",
         "GIT_ASKPASS": "",
         "SSH_ASKPASS": "",

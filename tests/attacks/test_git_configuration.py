@@ -140,6 +140,15 @@ def test_every_key_that_starts_something_has_another_value(armed, folder):
     }  # the first value wins: never used, see above
 
 
+def test_git_cannot_replace_the_null_device_by_a_file_of_settings(folder):
+    """For root, `git config --global` would do so where that file is said to be /dev/null."""
+    environment = {"PATH": os.environ["PATH"], **steps_environment([folder], workspace=folder)}
+    assert environment["GIT_CONFIG_GLOBAL"] == ""
+    words = ["git", "config", "--global", "user.name", "x"]
+    assert subprocess.run(words, cwd=folder, env=environment, capture_output=True, check=False).returncode != 0
+    assert Path(os.devnull).is_char_device()
+
+
 def test_a_key_of_a_later_git_is_emptied_and_one_that_cannot_be_is_refused(armed, folder):
     git(armed.root, "config", "future.x.command", "run")
     values = steps_environment([folder], workspace=folder)

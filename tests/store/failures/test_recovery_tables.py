@@ -108,14 +108,20 @@ def test_a_providers_health_follows_the_share_of_calls_that_it_failed(home, writ
     assert [(part.name, part.state) for part in providers(home)] == [("a", state), ("z", "healthy")]
 
 
-def test_a_pipeline_whose_failed_run_was_recovered_is_healthy(home, write):
-    for root, ends in (("one", ("failed", "succeeded")), ("two", ("failed", "failed"))):
+def test_a_pipeline_whose_failed_run_was_recovered_is_healthy_and_one_that_failed_once_is_degraded(home, write):
+    lost = ("failed", "failed")
+    for root, pipeline, ends in (("a", "one", ("failed", "succeeded")), ("b", "two", lost), *_twice("three", lost)):
         for number, status in enumerate(ends):
-            run, name = f"{root}{number}", f"pipe_{root}"
+            run, name = f"{root}{number}", f"pipe_{pipeline}"
             write(run, "run_started", root=root, pipeline=name)
             write(run, "run_finished", root=root, status=status, cause=None if status == "succeeded" else "timeout")
     ingest(home)
-    assert [(part.name, part.state) for part in pipelines(home)] == [("pipe_one", "healthy"), ("pipe_two", "critical")]
+    states = {part.name: part.state for part in pipelines(home)}
+    assert states == {"pipe_one": "healthy", "pipe_two": "degraded", "pipe_three": "critical"}
+
+
+def _twice(pipeline, ends):
+    return (("c", pipeline, ends), ("d", pipeline, ends))
 
 
 def test_the_whole_is_as_its_worst_part():
