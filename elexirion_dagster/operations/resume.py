@@ -1,7 +1,7 @@
 """Going on with a run that did not succeed, in this process: what it finished or paid for is not done again."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import chdir, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,6 +44,8 @@ from elexirion_dagster.tags import (
 )
 
 _LOST = "its process ended unexpectedly"
+_DECIDED_S = 60.0
+"""Within so many seconds after a failure `elexirion up` has decided what is done about it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +121,8 @@ def _under_way(run: str) -> InputError:
 
 def _check(home: Home, instance: dg.DagsterInstance, run: dg.DagsterRun, root: str) -> None:
     """Raise InputError unless nothing works on the root run, or will by itself, and it has not succeeded."""
-    for other in (record.dagster_run for record in lineage(instance, root)):
+    family = lineage(instance, root)
+    for other in (record.dagster_run for record in family):
         whose = f"run {run.run_id}" if other.run_id == run.run_id else f"run {other.run_id}, which goes on with it,"
         match state_of(home, instance, other):
             case "succeeded" if PART_TAG not in other.tags:
@@ -139,22 +142,31 @@ def _check(home: Home, instance: dg.DagsterInstance, run: dg.DagsterRun, root: s
     if run.job_name != run.tags[PIPELINE_TAG]:
         mend = "Re-execute it in the UI: `elexirion up`."
         raise InputError(f"run {run.run_id} materializes an asset, and is not resumed in a terminal", mend=mend)
-    _check_recovery(home, run, root)
+    _check_recovery(home, family, root)
 
 
-def _check_recovery(home: Home, run: dg.DagsterRun, root: str) -> None:
-    """Raise InputError where a running `elexirion up` is about to recover the run, which it does within seconds."""
-    if run.tags.get(TRIGGER_TAG) in OF_TERMINAL or not _is_recovered(run) or not is_served(home):
+def _check_recovery(home: Home, family: Sequence[dg.RunRecord], root: str) -> None:
+    """Raise InputError where a running `elexirion up` is about to go on with one of the runs by itself."""
+    if not is_served(home):
         return
-    decided = past(home, root).decided.get(run.run_id)
-    if decided is None or decided["launches"]:
-        mend = "`elexirion recoveries list` shows how it stands. A run that is parked can be resumed."
-        raise InputError(f"`elexirion up` recovers run {run.run_id} by itself", mend=mend)
+    decided = past(home, root).decided
+    for record in family:
+        run = record.dagster_run
+        if run.tags.get(TRIGGER_TAG) in OF_TERMINAL or not _is_recovered(run):
+            continue
+        followed = sum(one.dagster_run.tags.get(RECOVERY_TAG) == run.run_id for one in family)
+        if run.run_id in decided:
+            is_pending = followed < len(decided[run.run_id]["launches"])
+        else:
+            is_pending = record.end_time is None or time.time() - record.end_time < _DECIDED_S
+        if is_pending:
+            mend = "`elexirion recoveries list` shows how it stands. A run that is parked can be resumed."
+            raise InputError(f"`elexirion up` recovers run {run.run_id} by itself", mend=mend)
 
 
 def _is_recovered(run: dg.DagsterRun) -> bool:
-    """Whether recovery looks at such a run: those that somebody cancelled it leaves alone."""
-    return run.status is not dg.DagsterRunStatus.CANCELED
+    """Whether recovery looks at a run that ended so, or will once it is known to be lost; not at cancelled ones."""
+    return run.status not in (dg.DagsterRunStatus.CANCELED, dg.DagsterRunStatus.SUCCESS)
 
 
 def _folder(run: dg.DagsterRun) -> Path:

@@ -152,16 +152,17 @@ def test_a_part_of_a_split_run_is_refused_with_the_run_that_was_split(terminal):
     assert "elexirion resume the-split-run" in terminal.refused()
 
 
-def parked(terminal):
-    fields = {"pipeline": "reads", "cause": "command_failed", "message": "no", "failed_at": 0.0, "action": "park"}
+def decided(terminal, run_id, **plan):
+    """What recovery writes down about a failed run."""
+    fields = {"pipeline": "reads", "cause": "command_failed", "message": "no", "failed_at": 0.0, "reason": "a rule"}
     fields |= dict.fromkeys(("rule", "due_at", "change", "document", "max_recoveries"))
-    with JournalWriter(terminal.home, root_run=FIRST, run=FIRST) as journal:
-        journal.append("recovery", durable=True, **fields, reason="nothing helps", launches=[])
+    with JournalWriter(terminal.home, root_run=FIRST, run=run_id) as journal:
+        journal.append("recovery", durable=True, **fields, **plan)
 
 
 def test_a_parked_run_of_the_ui_is_resumed_and_counts_as_taken_over(terminal):
     terminal.failed(tags={TRIGGER_TAG: "dagster"})
-    parked(terminal)
+    decided(terminal, FIRST, action="park", launches=[])
     terminal.mend()
     assert terminal.resumed().status == "succeeded"
     assert len(terminal.journal("adoption")) == 1
@@ -179,6 +180,24 @@ def test_what_a_running_up_recovers_by_itself_is_left_to_it_and_without_one_it_i
     assert terminal.resumed().status == "succeeded"
     (decided,) = terminal.journal("recovery")
     assert (decided["action"], decided["cause"], decided["launches"]) == ("park", "command_failed", [])
+
+
+@pytest.mark.parametrize(("recoveries_so_far", "refused"), [(0, True), (1, False)], ids=["due", "failed too"])
+def test_a_run_beside_up_is_resumed_once_its_recoveries_have_failed(terminal, recoveries_so_far, refused):
+    terminal.failed(tags={TRIGGER_TAG: "dagster"})
+    decided(terminal, FIRST, action="continue", launches=[{"key": "k", "job": "reads", "tags": {}}])
+    if recoveries_so_far:
+        tags = {TRIGGER_TAG: "recovery", "elexirion/recovery_of": FIRST, "elexirion/root_run": FIRST}
+        terminal.failed(THIRD, tags=tags)
+        decided(terminal, THIRD, action="park", launches=[])
+    terminal.mend()
+    up = os.open(terminal.home.dagster / "up.lock", os.O_RDWR | os.O_CREAT)
+    fcntl.flock(up, fcntl.LOCK_EX)
+    if refused:
+        assert f"recovers run {FIRST} by itself" in terminal.refused()
+    else:
+        assert terminal.resumed().status == "succeeded"
+    os.close(up)
 
 
 def test_runs_are_listed_newest_first_and_one_is_explained(terminal):
