@@ -19,6 +19,11 @@ _MARK = r"\[redacted:[a-z_]+\]"
 _MIN_SECRET_CHARS = 4  # shorter values would blank ordinary words
 _MIN_TOKEN_CHARS = 8
 _MARK_CHARS = 40  # no mark is longer
+_BORDER = r"(?:\b|\\+(?:[abfnrtv0]|u[0-9a-fA-F]{4}|x[0-9a-fA-F]{2})|%[0-9a-fA-F]{2}|\x1b\[[0-9;]*[A-Za-z])"
+"""What stands before a key: the end of a word, or an escape of JSON, a URL or a terminal, which ends in a letter."""
+_NUMBERS = frozenset(
+    {"password", "api_key", "secret"}
+)  # what YAML reads a secret of digits as; tokens are also counted
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _IS_MARK = re.compile(_MARK)
 _IS_PLACEHOLDER = re.compile(r"\$?\{.*\}|\$\(.*\)|\$[A-Z_]+|<[^<>]*>|\[[^\[\]]*\]|%s|%\(\w+\)s")
@@ -56,13 +61,19 @@ def _kind(row: Mapping[str, Any]) -> Kind:
     names = row.get("names")
     return Kind(
         name=row["kind"],
-        pattern=row["pattern"] if names is None else _assigned_to(names),
+        pattern=_after_border(row["pattern"]) if names is None else _assigned_to(names),
         hints=tuple(row["hints"]),
         is_secret=_CHECKS[row.get("check", "any" if names is None else "literal")],
         is_named=names is not None,
         masked=tuple(tuple(parts) for parts in row["masked"]),
         kept=tuple(row["kept"]),
     )
+
+
+def _after_border(pattern: str) -> str:
+    """The pattern, with escapes counted as borders where it begins at one."""
+    flags, border, rest = re.fullmatch(r"((?:\(\?i\))?)((?:\\b)?)(.*)", pattern, re.DOTALL).groups()  # type: ignore[union-attr]
+    return f"{flags}{_BORDER if border else ''}{rest}"
 
 
 def _assigned_to(names: str) -> str:
@@ -171,13 +182,24 @@ class Redactor:
             if name in redacted:
                 name = f"{name} {len(redacted)}"
             inner = f"{at}.{name}" if at else str(name)
-            kind = _kind_of_name(key) if isinstance(key, str) and isinstance(item, str) else None
-            if kind is not None and kind.is_secret(item) and not keep(item):
-                redacted[name] = f"[redacted:{kind.name}]"
-                places.append(inner)
-            else:
-                redacted[name] = self._masked(item, inner, keep, places)
+            kind = _kind_of_name(key) if isinstance(key, str) else None
+            redacted[name] = (
+                self._masked(item, inner, keep, places)
+                if kind is None
+                else self._named(item, kind, inner, keep, places)
+            )
         return redacted
+
+    def _named(self, value: Json, kind: Kind, at: str, keep: Callable[[str], bool], places: list[str]) -> Json:
+        """What stands under a secret's name: a text, a number of some length, or a list of them."""
+        if isinstance(value, list | tuple):
+            return [self._named(item, kind, f"{at}[{index}]", keep, places) for index, item in enumerate(value)]
+        is_number = isinstance(value, int | float) and not isinstance(value, bool) and kind.name in _NUMBERS
+        is_secret = isinstance(value, str) and kind.is_secret(value) and not keep(value)
+        if is_secret or (is_number and len(str(value)) >= _MIN_SECRET_CHARS):
+            places.append(at)
+            return f"[redacted:{kind.name}]"
+        return self._masked(value, at, keep, places)
 
 
 def has_mask(value: Json) -> bool:

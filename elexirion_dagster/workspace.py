@@ -87,7 +87,7 @@ def sandbox_in(workspace: Path, git: GitFolders | None, readable: tuple[Path, ..
         settings.sandbox,
         writable=(workspace, objects, git.own),
         readable=(*readable, git.common),
-        hidden=(settings.home,),
+        hidden=(settings.home, git.common / "hooks"),  # some git commands run hooks whatever core.hooksPath says
         protected=(
             workspace / ".git",
             *(git.own / name for name in ("gitdir", "commondir", "config.worktree")),

@@ -288,3 +288,37 @@ def test_a_private_key_is_held_back_until_it_is_whole():
     redactor = Redactor()
     assert redactor.settled_lines(f"one\n{BLOCK[:-30]}\n") == ["one"]
     assert redactor.settled_lines(f"one\n{BLOCK}\n")[-1] == "-----END RSA PRIVATE KEY-----"
+
+
+@pytest.mark.parametrize(
+    "before",
+    ["\x1b[01;31m\x1b[K", "A=1\\n", "A=1\\\\n", "\\t", "\\u003d", "token%3D", "%3a"],
+    ids=["terminal", "json", "json in json", "tab", "json of Go", "url", "url in small letters"],
+)
+@pytest.mark.parametrize("key", ["ghp_" + "a1B2" * 9, "AKIA" + "A1B2" * 4, "sk-ant-api03-" + "a1B2" * 5])
+def test_an_escape_before_a_key_does_not_hide_it(before, key):
+    shown = Redactor().text(f"x {before}{key} y")
+    assert key not in shown
+    assert shown.startswith(f"x {before}[redacted:")
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ({"password": 48151623}, {"password": "[redacted:password]"}),
+        ({"api_key": ["zzQQ9911xx", 12345]}, {"api_key": ["[redacted:api_key]", "[redacted:api_key]"]}),
+        (
+            {"max_tokens": 4096, "token": 123456, "password": True},
+            {"max_tokens": 4096, "token": 123456, "password": True},
+        ),
+        ({"password": {"type": "string"}}, {"password": {"type": "string"}}),
+    ],
+)
+def test_numbers_and_lists_under_a_secrets_name(value, shown):
+    assert Redactor().tree(value) == shown
+
+
+@pytest.mark.parametrize("sign", ['{"AccountKey": "', "AccountKey = ", "accountkey=", "AccountKey%3D"])
+def test_an_account_key_in_other_spellings(sign):
+    key = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
+    assert key not in Redactor().text(f'{sign}{key}"')

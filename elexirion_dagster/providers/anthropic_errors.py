@@ -27,7 +27,7 @@ _BILLING_CODES = ("spend_limit", "billing", "billable")
 _TOO_LONG = ("prompt is too long", "exceed context limit", "input is too long")
 _NO_CREDIT = "credit balance is too low"
 _OK = 200
-_SHOWN_CHARS = 500
+_READ_CHARS = 100_000  # of what a server says; see ProviderError.without
 FAULTS = (
     anthropic.AnthropicError,
     httpx2.HTTPError,
@@ -50,7 +50,7 @@ def translated(error: Exception, *, begun: bool) -> ProviderError:
 def _status_error(error: anthropic.APIStatusError, *, begun: bool) -> ProviderError:
     cause = _cause(error)
     in_stream = error.status_code == _OK
-    said = (error.api_message or error.message)[:_SHOWN_CHARS]
+    said = (error.api_message or error.message)[:_READ_CHARS]
     where = "inside the stream" if in_stream else f"status {error.status_code}"
     return ProviderError(
         f"Anthropic answered {error.type or 'an error'} ({where}): {said}",
@@ -83,7 +83,7 @@ def _broken(error: Exception, *, begun: bool) -> ProviderError:
     cause, what = _kind(error)
     inner = error.__cause__ if isinstance(error, anthropic.APIConnectionError) and error.__cause__ else error
     return ProviderError(
-        f"expected an answer from Anthropic, {what} ({type(inner).__name__}: {inner})"[:_SHOWN_CHARS],
+        f"expected an answer from Anthropic, {what} ({type(inner).__name__}: {inner})"[:_READ_CHARS],
         cause=cause,
         mend=mend_of(cause),
         billed=begun or not isinstance(inner, UNSENT),

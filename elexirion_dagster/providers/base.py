@@ -10,6 +10,7 @@ from elexirion_dagster.errors import Cause, ElexirionError
 from elexirion_dagster.records import Reply, Request, Usage
 
 _LEAST_SECRET = 12
+_SHOWN_CHARS = 600
 
 
 class ProviderError(ElexirionError):
@@ -48,11 +49,12 @@ class ProviderError(ElexirionError):
         """Return the same error with the secret gone from its texts: servers do echo the keys they refuse.
 
         What is shorter than any key (local servers take words such as "ollama") is no secret and may be a plain word.
+        The message is cut after that: a part of a key would not be recognized as one any more.
         """
-        if len(secret) < _LEAST_SECRET:
-            return self
-        texts = {name: value.replace(secret, "[key]") for name, value in vars(self).items() if isinstance(value, str)}
-        fields = {**vars(self), **texts}
+        texts = {name: value for name, value in vars(self).items() if isinstance(value, str)}
+        if len(secret) >= _LEAST_SECRET:
+            texts = {name: value.replace(secret, "[key]") for name, value in texts.items()}
+        fields = {**vars(self), **texts, "message": texts["message"][:_SHOWN_CHARS]}
         return ProviderError(fields.pop("message"), **fields)
 
     def __reduce__(self) -> tuple[Callable[[], "ProviderError"], tuple[()]]:

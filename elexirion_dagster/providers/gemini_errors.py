@@ -51,7 +51,7 @@ _BAD_KEY = ("api key not valid", "api key expired", "api key not found")
 IN_STREAM = 200
 """The status of an error inside a stream that had begun well."""
 _BAD_REQUEST = 400
-_SHOWN_CHARS = 500
+_READ_CHARS = 100_000  # of what a server says; see ProviderError.without
 
 
 def answered(said: Json, status: int, headers: Mapping[str, str], *, begun: bool) -> ProviderError:
@@ -62,7 +62,7 @@ def answered(said: Json, status: int, headers: Mapping[str, str], *, begun: bool
     cause = _cause(error, details, status)
     where = "inside the stream" if status == IN_STREAM else f"status {status}"
     return ProviderError(
-        f"Gemini answered {name or 'an error'} ({where}): {error.get('message')!s:.{_SHOWN_CHARS}}",
+        f"Gemini answered {name or 'an error'} ({where}): {error.get('message')!s:.{_READ_CHARS}}",
         cause=cause,
         mend=mend_of(cause),
         retry_after_s=_retry_s(details, headers),
@@ -76,7 +76,7 @@ def broken(error: Exception, *, begun: bool) -> ProviderError:
     cause: Cause = "timeout" if isinstance(error, httpx2.TimeoutException) else "connection"
     what = "no whole answer came in time" if cause == "timeout" else "the answer broke off or is none"
     return ProviderError(
-        f"expected an answer from Gemini, {what} ({type(error).__name__}: {error})"[:_SHOWN_CHARS],
+        f"expected an answer from Gemini, {what} ({type(error).__name__}: {error})"[:_READ_CHARS],
         cause=cause,
         mend=mend_of(cause),
         billed=begun or not isinstance(error, UNSENT),

@@ -25,7 +25,7 @@ _CAUSES: Mapping[str, Cause] = MappingProxyType(
 )
 _TOO_LONG = ("context length", "context window", "context size")
 _BAD_REQUEST = 400
-_SHOWN_CHARS = 500
+_READ_CHARS = 100_000  # of what a server says; see ProviderError.without
 
 
 def status_error(response: httpx.Response) -> ProviderError:
@@ -41,7 +41,7 @@ def answered(said: Json, status: int | None, *, retry_s: float | None = None) ->
     """Read an error body: of a status, or inside a stream when `status` is None."""
     error = said.get("error", said) if isinstance(said, dict) else said
     cause = _cause(error, status)
-    text = str(error.get("message", error) if isinstance(error, dict) else error)[:_SHOWN_CHARS]
+    text = str(error.get("message", error) if isinstance(error, dict) else error)[:_READ_CHARS]
     where = "inside the stream" if status is None else f"with status {status}"
     message = f"the local server answered an error {where}: {text}"
     return ProviderError(message, cause=cause, mend=mend_of(cause), status=status, retry_after_s=retry_s)
@@ -51,7 +51,7 @@ def broken(error: Exception) -> ProviderError:
     """Translate what the HTTP client raised, or what reading the answer did."""
     cause: Cause = "timeout" if isinstance(error, httpx.TimeoutException) else "connection"
     what = "no whole answer came in time" if cause == "timeout" else "the answer broke off or is none"
-    message = f"expected an answer from the local server, {what} ({type(error).__name__}: {error})"[:_SHOWN_CHARS]
+    message = f"expected an answer from the local server, {what} ({type(error).__name__}: {error})"[:_READ_CHARS]
     mend = mend_of(cause) or "Check that the server runs and that ELEXIRION_LOCAL_URL is its base URL."
     return ProviderError(message, cause=cause, mend=mend)
 

@@ -12,6 +12,7 @@ from elexirion_dagster.sandbox.policy import Sandbox
 _NAMESPACES = (
     *("--unshare-user", "--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"),
     "--die-with-parent",
+    *("--cap-drop", "ALL"),  # else root could mount over what is read-only or hidden
 )
 _OURS = ("/tmp", "/var/tmp", "/run")  # noqa: S108 - inside they are the command's own
 _MOST_STEPS = 400
@@ -72,6 +73,7 @@ class _View:
     def __init__(self) -> None:
         self._mounts: dict[Path, tuple[str, ...]] = {}
         self._links: dict[Path, str] = {}
+        self._hidden: list[Path] = []
 
     def mount(self, place: Path, *words: str) -> None:
         """Put something at a place that need not exist outside."""
@@ -84,11 +86,15 @@ class _View:
             self._mounts[real] = (how, str(real), str(real))
 
     def hide(self, place: Path) -> None:
-        """Cover a place with an empty folder where it would be seen otherwise; what is mounted inside it stays."""
+        """Cover a place with an empty folder where it would be seen otherwise; what is mounted inside it stays.
+
+        It is sealed last, when the places inside it are mounted.
+        """
         real = Path(os.path.realpath(place))
         seen = real in self._mounts or self._mount_above(real)[:1] == ("--ro-bind-try",)
         if seen and real.is_dir():
             self.mount(real, "--tmpfs")
+            self._hidden.append(real)
 
     def arguments(self) -> Iterator[str]:
         """All of it as words, with the links that no bound place brings along."""
@@ -99,6 +105,8 @@ class _View:
         whole = {**links, **self._mounts}
         for place in sorted(whole, key=lambda one: len(one.parts)):
             yield from whole[place]
+        for place in self._hidden:
+            yield from ("--remount-ro", str(place))
 
     def _follow(self, place: Path) -> Path:
         """The real place; every symbolic link on the way is noted."""

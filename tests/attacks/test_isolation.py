@@ -209,6 +209,30 @@ class TestWorktree:
         assert {file: file.read_bytes() for file in before} == before
         assert not (repository / ".git" / "refs" / "heads" / "evil").exists()
 
+    @pytest.mark.usefixtures("isolated")
+    def test_no_mount_undoes_what_is_read_only_or_hidden(self, start, repository, home_path):
+        git_folder = repository / ".git"
+        script = (
+            f"grep CapEff /proc/self/status; for one in {repository} {git_folder}; do mount -o remount,rw,bind $one; done;"
+            f"echo x > {git_folder}/hooks/post-checkout; echo x >> {git_folder}/config; umount -l {home_path};"
+            f"ls {home_path}/journal; mount -t tmpfs none /tmp && echo mounted; exit 1"
+        )
+        before = (git_folder / "config").read_bytes()
+        done = self.in_worktree(start, repository, script)
+        assert (done.status, done.text.split()) == ("failed", ["CapEff:", "0" * 16])
+        assert (git_folder / "config").read_bytes() == before
+        assert not (git_folder / "hooks" / "post-checkout").exists()
+
+    @pytest.mark.parametrize("isolated", ["bubblewrap"], indirect=True)
+    @pytest.mark.usefixtures("isolated")
+    def test_no_hook_runs_whatever_git_is_asked(self, start, repository):
+        for name in ("pre-receive", "update", "reference-transaction", "post-update"):
+            hook = repository / ".git" / "hooks" / name
+            hook.write_text("#!/bin/sh\necho $0 >> $HOME/ran\n")
+            hook.chmod(0o755)
+        script = "git push -q . HEAD:refs/heads/pushed; git bisect start; cat ran; exit 1"
+        assert self.in_worktree(start, repository, script).text == ""
+
     @pytest.mark.parametrize("isolated", ["bubblewrap"], indirect=True)
     @pytest.mark.usefixtures("isolated")
     def test_the_links_between_worktree_and_repository_and_its_packs_stay(self, start, repository):

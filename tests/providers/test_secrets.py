@@ -13,6 +13,7 @@ from elexirion_dagster.providers.base import ProviderError
 from elexirion_dagster.providers.catalog import Providers
 from elexirion_dagster.providers.gemini import GeminiProvider
 from elexirion_dagster.providers.local import LocalProvider
+from elexirion_dagster.providers.local_errors import answered
 from elexirion_dagster.records import Message, Request, TextBlock
 from elexirion_dagster.rehearsal.script import Script
 from elexirion_dagster.rehearsal.server import RehearsalServer
@@ -101,3 +102,10 @@ def test_an_unknown_stop_reason_does_not_echo_the_key(opened):
     assert caught.value.cause == "malformed_output"
     assert CANARY not in str(caught.value)
     assert CANARY.encode() not in pickle.dumps(caught.value)
+
+
+@pytest.mark.parametrize("padding", range(440, 620, 20))
+def test_a_key_at_the_end_of_what_is_shown_of_an_error_is_not_cut_in_two(padding):
+    error = answered({"error": {"message": "p" * padding + f" {CANARY} is no valid key"}}, 400).without(CANARY)
+    assert CANARY[:8] not in error.message
+    assert len(error.message) <= 600
