@@ -109,7 +109,7 @@ def test_an_unknown_run_is_refused(settings):
         ("wrong.json", "does not fit the output of review.look"),
         ("broken.json", "no JSON"),
         ("broken.yaml", "broken.yaml:"),
-        ("none.json", "cannot be read"),
+        ("none.json", "does not exist"),
     ],
 )
 def test_an_expected_answer_that_does_not_fit_is_refused(run, settings, tmp_path, name, said):

@@ -81,7 +81,7 @@ def test_a_wrong_row_is_told_with_file_and_line(tmp_path, name, text, where, sai
 
 
 def test_a_file_that_is_not_there_is_told(tmp_path):
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(InputError, match="does not exist"):
         labelled(tmp_path / "none.jsonl", "p", "ask")
 
 
