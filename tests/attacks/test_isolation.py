@@ -213,7 +213,8 @@ class TestWorktree:
     def test_no_mount_undoes_what_is_read_only_or_hidden(self, start, repository, home_path):
         git_folder = repository / ".git"
         script = (
-            f"grep CapEff /proc/self/status; for it in {repository} {git_folder}; do mount -o remount,rw,bind $it; done;"
+            "grep CapEff /proc/self/status;"
+            f"for one in {repository} {git_folder}; do mount -o remount,rw,bind $one; done;"
             f"echo x > {git_folder}/hooks/post-checkout; echo x >> {git_folder}/config; umount -l {home_path};"
             f"ls {home_path}/journal; mount -t tmpfs none /tmp && echo mounted; exit 1"
         )
