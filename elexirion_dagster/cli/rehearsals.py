@@ -75,7 +75,8 @@ def _mute(_line: str) -> None:
 
 
 def _record(done: "Rehearsed") -> dict[str, object]:
-    return {**as_record(done.finished), "model": "script", "calls": done.calls, "faults": dict(done.faults)}
+    played = {"resume": None, "model": "script", "calls": done.calls, "faults": dict(done.faults)}  # its server is gone
+    return {**as_record(done.finished), **played}
 
 
 def _show(done: "Rehearsed") -> None:

@@ -22,7 +22,7 @@ from elexirion_dagster.compiler.waits import Cursor, next_look
 from elexirion_dagster.errors import ElexirionError, InputError, StorageError
 from elexirion_dagster.recovery.decide import Find
 from elexirion_dagster.recovery.plan import Failed, Launch, Plan
-from elexirion_dagster.recovery.recover import alone, finder, put_together, recover
+from elexirion_dagster.recovery.recover import alone, finder, is_taken_over, put_together, recover
 from elexirion_dagster.settings import Settings
 from elexirion_dagster.store.accounts.gates import Gates
 from elexirion_dagster.store.accounts.ledger_file import LedgerFile
@@ -90,7 +90,8 @@ class _Tick:
             again_at = self._again_at(plan)
             self.told.append(f"{run.run_id}: {plan.action}")
             if again_at is None:
-                return self._started(run, plan.launches)
+                taken_over = plan.launches and is_taken_over(open_home(self.settings.home), root_of(run), run.run_id)
+                return [] if taken_over else self._started(run, plan.launches)
             self.cursor.waiting[run.run_id] = again_at
             if plan.awaits:  # looked at often, and the journal says the same each time
                 self.waiting[run.run_id] = plan

@@ -11,6 +11,7 @@ from filelock import FileLock, Timeout
 
 from elexirion_dagster.codebase.selection import Batch
 from elexirion_dagster.compiler.ends import record_end, root_of
+from elexirion_dagster.configuration import check_calls
 from elexirion_dagster.dialects.load import Loaded, load_any
 from elexirion_dagster.dialects.lookup import find_all
 from elexirion_dagster.errors import InputError, PipelineError
@@ -21,6 +22,7 @@ from elexirion_dagster.operations.opened import open_instance
 from elexirion_dagster.operations.serve import is_served
 from elexirion_dagster.records import Json
 from elexirion_dagster.recovery.plan import RECOVER, Plan
+from elexirion_dagster.recovery.recover import resume_lock
 from elexirion_dagster.settings import Settings
 from elexirion_dagster.spec.children import pipeline_hash
 from elexirion_dagster.spec.partitioning import BATCH
@@ -91,6 +93,7 @@ def resumable(beginning: str, settings: Settings) -> Iterator[Resumable]:
     Inside the block the current folder is the one that the run was started in. Raises InputError with the reason when
     the run cannot be resumed.
     """
+    check_calls(settings)
     with open_instance(settings) as (home, instance):
         run = find(instance, beginning)
         root = root_of(run)
@@ -109,7 +112,7 @@ def _alone(home: Home, root: str) -> Iterator[None]:
     """Be the one process that resumes a root run; raises InputError where another does."""
     (home.journal / root).mkdir(mode=0o700, exist_ok=True)
     try:
-        with FileLock(home.journal / root / "resume.lock", mode=0o600, blocking=False):
+        with FileLock(resume_lock(home, root), mode=0o600, blocking=False):
             yield
     except Timeout as error:
         raise _under_way(root) from error
@@ -230,3 +233,14 @@ def _take_over(home: Home, instance: dg.DagsterInstance, run: dg.DagsterRun, set
             journal.append("recovery", durable=True, **failure, **plan, max_recoveries=None)
         if run.run_id not in before.adopted and (decided is None or decided["action"] == "park"):
             journal.append("adoption", durable=True, what="park", file=None)
+    _adopt_due(home, instance, root_of(run))
+
+
+def _adopt_due(home: Home, instance: dg.DagsterInstance, root: str) -> None:
+    """Take over the recoveries that were decided about and have not started: the next `elexirion up` would do so."""
+    before = past(home, root)
+    started = {record.dagster_run.tags.get(RECOVERY_TAG) for record in lineage(instance, root)}
+    for failed, decided in before.decided.items():
+        if decided["launches"] and failed not in started | before.adopted:
+            with closing(JournalWriter(home, root_run=root, run=failed, tenant=decided.get("tenant"))) as journal:
+                journal.append("adoption", durable=True, what=decided["action"], file=None)

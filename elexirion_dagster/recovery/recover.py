@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -83,6 +83,23 @@ def alone(home: Home, root_run: str) -> Iterator[None]:
         if isinstance(error, Timeout):
             raise StorageError(f"another process has been deciding about {root_run} for {_LOCK_S:g} s") from error
         raise storage_error(error, folder) from error
+
+
+def resume_lock(home: Home, root_run: str) -> Path:
+    """The file that is locked while a person resumes a root run in a terminal."""
+    return home.journal / check_name(root_run) / "resume.lock"
+
+
+def is_taken_over(home: Home, root_run: str, failed: str) -> bool:
+    """Whether a person goes on with the root run now, or took over what was to be done about this failed run."""
+    if failed in past(home, root_run).adopted:
+        return True
+    file = resume_lock(home, root_run)
+    try:
+        with FileLock(file, mode=0o600, blocking=False) if file.exists() else nullcontext():
+            return False
+    except Timeout:
+        return True
 
 
 def put_together(split: Failed, settings: Settings, find: Find) -> Launch:

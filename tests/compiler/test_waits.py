@@ -7,10 +7,12 @@ from contextlib import closing
 
 import dagster as dg
 import pytest
+from filelock import FileLock
 
 from elexirion_dagster.compiler.recovery import recovery_sensor
 from elexirion_dagster.compiler.waits import PROBE_S, Cursor, next_look
 from elexirion_dagster.recovery.plan import Plan
+from elexirion_dagster.recovery.recover import resume_lock
 from elexirion_dagster.settings import Settings
 from elexirion_dagster.store.accounts.gates import FAILURES, Gates, Shut
 from elexirion_dagster.store.accounts.ledger_file import LedgerFile
@@ -190,6 +192,21 @@ def test_a_daemon_that_died_before_it_kept_its_cursor_finds_the_wait_in_the_jour
     run = overloaded()
     first, second = tick(cursor)[0], tick(cursor)[0]
     assert list(json.loads(first)["waiting"]) == list(json.loads(second)["waiting"]) == [run]
+
+
+def test_what_a_person_resumes_meanwhile_is_not_started_as_well(tick, overloaded, gate, settings):
+    cursor, _ = tick('{"after": 0, "ended": 0}')
+    gate("overloaded", FAILURES)
+    resumed, adopted, waits = (overloaded() for _ in range(3))
+    cursor, _ = tick(cursor)
+    gate(None)
+    home = open_home(settings.home)
+    with JournalWriter(home, root_run=adopted, run=adopted) as journal:
+        journal.append("adoption", what="wait", file=None)
+    with FileLock(resume_lock(home, resumed)):
+        cursor, requests = tick(later(cursor))
+    assert requests == [f"{waits}:1"]
+    assert tick(later(cursor))[1] == []
 
 
 def test_cursors_of_before_have_no_probes():
