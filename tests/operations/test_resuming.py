@@ -14,6 +14,7 @@ from elexirion_dagster.operations.recoveries import listed as recoveries
 from elexirion_dagster.operations.resume import resumable
 from elexirion_dagster.operations.run_details import details
 from elexirion_dagster.operations.runs import listed
+from elexirion_dagster.recovery.recover import is_taken_over
 from elexirion_dagster.settings import Settings
 from elexirion_dagster.store.journal import JournalWriter, lines
 from elexirion_dagster.tags import PART_TAG, TRIGGER_TAG
@@ -198,6 +199,16 @@ def test_a_run_beside_up_is_resumed_once_its_recoveries_have_failed(terminal, re
     else:
         assert terminal.resumed().status == "succeeded"
     os.close(up)
+
+
+def test_a_recovery_that_is_due_later_is_taken_over_so_that_the_next_up_does_not_start_it(terminal):
+    terminal.failed(tags={TRIGGER_TAG: "dagster"})
+    decided(terminal, FIRST, action="wait", launches=[{"key": "k", "job": "reads", "tags": {}}])
+    terminal.mend()
+    assert not is_taken_over(terminal.home, FIRST, FIRST)
+    assert terminal.resumed().status == "succeeded"
+    assert [line["what"] for line in terminal.journal("adoption")] == ["wait"]
+    assert is_taken_over(terminal.home, FIRST, FIRST)
 
 
 def test_runs_are_listed_newest_first_and_one_is_explained(terminal):
