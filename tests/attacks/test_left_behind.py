@@ -15,6 +15,8 @@ from elexirion_dagster.errors import Cancelled, ElexirionError
 from elexirion_dagster.sandbox.policy import Sandbox
 from elexirion_dagster.shell import run
 
+pytestmark = pytest.mark.slow
+
 DETACH = """
 import os, signal, subprocess, sys, time
 mark, ready, how = sys.argv[1:]
@@ -132,7 +134,6 @@ def test_nothing_is_left_when_the_worker_is_killed(kind, tmp_path, environ, monk
     assert not left(mark)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["off", "auto"])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL, signal.SIGINT])
 def test_nothing_is_left_of_a_run_in_the_terminal(start_elexirion, tmp_path, mode, number):

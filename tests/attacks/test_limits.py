@@ -9,6 +9,8 @@ from elexirion_dagster.errors import ElexirionError
 from elexirion_dagster.sandbox.policy import Sandbox
 from elexirion_dagster.shell import Limits, run
 
+pytestmark = pytest.mark.slow
+
 ROUNDS = 5
 """`benchmarks.soak.limits` does 50."""
 

@@ -10,6 +10,8 @@ from elexirion_dagster.scan.plan import scope_digest
 from elexirion_dagster.store.home import open_home
 from elexirion_dagster.store.nights.scan_lock import scanning
 
+pytestmark = pytest.mark.slow
+
 BAD = "import subprocess\n\n\ndef go(text):\n    subprocess.call(text, shell=True)\n"
 
 
@@ -30,7 +32,6 @@ def record(elexirion):
     return scan
 
 
-@pytest.mark.slow
 def test_the_second_scan_finds_nothing_due_and_shows_what_is_open(elexirion, record, git_repository):
     first, code = record(git_repository)
     assert (code, first["files_scanned"], first["findings"]["new"]) == (0, 3, 2)
@@ -74,7 +75,6 @@ def test_a_suppressed_finding_says_why_who_and_until_when(elexirion, record, git
     assert "why" not in elexirion("findings", "list").stdout
 
 
-@pytest.mark.slow
 def test_ci_fails_on_what_a_branch_adds_and_on_nothing_that_was_there(record, git_repository):
     git(git_repository, "checkout", "-qb", "mine")
     (git_repository / "src" / "shell.py").write_text(
@@ -90,7 +90,6 @@ def test_ci_fails_on_what_a_branch_adds_and_on_nothing_that_was_there(record, gi
     assert (code, [one["path"] for one in found["failing"]]) == (3, ["src/more.py"])
 
 
-@pytest.mark.slow
 def test_what_a_branch_adds_stays_new_against_its_base_until_it_is_gone(record, git_repository):
     git(git_repository, "checkout", "-qb", "mine")
     (git_repository / "src" / "more.py").write_text(BAD)
@@ -108,7 +107,6 @@ def test_what_a_branch_adds_stays_new_against_its_base_until_it_is_gone(record, 
     assert record(*gate)[1] == 0
 
 
-@pytest.mark.slow
 def test_a_bare_repository_is_scanned_at_its_head_and_that_is_told(elexirion, record, git_repository, tmp_path):
     server = tmp_path / "server.git"
     git(tmp_path, "clone", "-q", "--bare", str(git_repository), str(server))

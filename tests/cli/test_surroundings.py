@@ -58,7 +58,9 @@ def test_an_instance_file_that_is_no_yaml_is_named_with_its_line(elexirion, tmp_
 def test_ctrl_c_of_a_terminal_reaches_the_whole_group_and_prints_no_traceback(start_elexirion, tmp_path):
     mark = tmp_path / "started"
     pipeline = tmp_path / "p.yaml"
-    pipeline.write_text(f"name: p\nsteps: [{{name: a, type: command, run: [sh, -c, 'touch {mark}; sleep 60']}}]\n")
+    pipeline.write_text(
+        f"name: p\nsteps: [{{name: a, type: command, sandbox: 'off', run: [sh, -c, 'touch {mark}; sleep 60']}}]\n"
+    )
     process = start_elexirion("run", pipeline, start_new_session=True)
     deadline = time.monotonic() + 60
     while not mark.exists() and time.monotonic() < deadline:

@@ -15,6 +15,8 @@ from elexirion_dagster.dialects.load import load_any
 from elexirion_dagster.spec.children import pipeline_hash
 from elexirion_dagster.yamlio import load_file
 
+pytestmark = pytest.mark.slow
+
 STATES = [word for state in ("new", "open", "fixed", "reopened", "suppressed") for word in ("--state", state)]
 
 
