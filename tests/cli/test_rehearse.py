@@ -3,6 +3,8 @@ import signal
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 MARK = "[the model is a script] "
 PIPELINE = """
 name: asks

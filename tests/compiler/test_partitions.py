@@ -14,6 +14,8 @@ from elexirion_dagster.settings import Settings
 from elexirion_dagster.store.home import open_home
 from elexirion_dagster.store.nights.scans import known_files
 
+pytestmark = pytest.mark.slow
+
 TEXT = """
 name: eyes
 inputs:

@@ -10,6 +10,8 @@ from elexirion_dagster.compiler.ends import how_it_ended
 from elexirion_dagster.execution import workers
 from elexirion_dagster.execution.executor import is_of_terminal
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def instance(tmp_path):

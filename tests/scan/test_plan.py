@@ -17,6 +17,8 @@ from elexirion_dagster.store.nights.scans import known_files
 from elexirion_dagster.store.registry.promotions import promote, rollback, try_out
 from elexirion_dagster.store.registry.prompts import Canary, save
 
+pytestmark = pytest.mark.slow
+
 TEXT = """
 name: house
 inputs: {repo: {type: path, default: .}}

@@ -10,6 +10,8 @@ from elexirion_dagster.errors import Cancelled
 from elexirion_dagster.providers.base import ProviderError
 from elexirion_dagster.records import Usage
 
+pytestmark = pytest.mark.slow
+
 STATUSES = {
     400: "bad_input",
     401: "auth",
@@ -226,7 +228,6 @@ def test_a_stream_that_falls_silent_is_a_timeout_long_before_its_own(dial):
     assert caught.value.cause == "timeout"
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("soon_idle")
 @pytest.mark.parametrize(
     ("stream", "script"),

@@ -13,6 +13,8 @@ from elexirion_dagster.store.home import open_home
 from elexirion_dagster.store.journal import JournalWriter
 from elexirion_dagster.store.nights.scans import known_files, next_night
 
+pytestmark = pytest.mark.slow
+
 
 def test_known_files_are_those_of_the_last_scan_that_did_not_fail(repository):
     repository.scan({"a.py": "1", "b.py": "1", "c.py": "1"})
