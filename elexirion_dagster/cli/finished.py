@@ -46,7 +46,7 @@ def resume_command(run: str) -> str:
 
 
 def announce(run: str) -> None:
-    """Say on standard error which run begins, for whoever finds its terminal after it was killed."""
+    """Print which run begins to standard error, so that a terminal shows its id after the run was killed."""
     click.echo(f"run {run}; if it is interrupted, resume it with: {resume_command(run)}", err=True)
 
 

@@ -23,7 +23,7 @@ def confine(root: Path, path: str) -> Path:
     try:
         real_root = root.resolve(strict=True)
     except (OSError, RuntimeError) as error:
-        raise InputError(f"{root} {unreadable(error)}", mend="Name a folder that is there.") from error
+        raise InputError(f"{root} {unreadable(error)}", mend="Name an existing folder.") from error
     try:
         place = (real_root / pure).resolve()
     except (OSError, RuntimeError, ValueError) as error:

@@ -97,7 +97,7 @@ def details(beginning: str, settings: Settings) -> Details:
         recovery=None if decided is None else {name: decided[name] for name in ("action", "reason", "due_at")},
         reports={kind: str(file) for kind, file in _reports(home.report(run.run_id))},
         workspace=str(workspace) if workspace.is_dir() else None,
-        next=list(_next(this, family, parked=decided is not None and decided["action"] == "park")),
+        next=list(_next(this, family, {} if decided is None else decided)),
     )
 
 
@@ -123,8 +123,8 @@ def _reports(folder: Path) -> Iterator[tuple[str, Path]]:
         yield ("parked" if file.name == NAME else file.suffix[1:]), file
 
 
-def _next(run: Listed, family: list[Relative], *, parked: bool) -> Iterator[str]:
-    """What a person can do, one sentence each."""
+def _next(run: Listed, family: list[Relative], decided: Mapping[str, Json]) -> Iterator[str]:
+    """What a person can do, one sentence each; `decided` is what recovery made of the run, if anything."""
     later = family[[one.run for one in family].index(run.run) + 1 :]
     match run.status:
         case "queued":
@@ -139,7 +139,9 @@ def _next(run: Listed, family: list[Relative], *, parked: bool) -> Iterator[str]
             if going := done or busy:
                 yield f"Run {going.run} goes on with it ({going.status}): elexirion show {going.run}"
                 return
-            if parked:
+            if decided.get("launches") and not later:
+                yield "`elexirion up` goes on with it by itself. To do so here instead, first end `elexirion up`."
+            if decided.get("action") == "park":
                 yield f"Read what was tried: elexirion recoveries show {run.run}"
             yield f"Go on where it stopped, without paying again: elexirion resume {run.run}"
         case "succeeded":
